@@ -1,0 +1,54 @@
+#include "train_command.h"
+
+#include <memory>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+namespace fedlb::cli {
+namespace {
+
+// `--resume "$DIR"` with DIR unset must not start another run.
+std::string NotEmpty(const std::string& value) {
+  return value.empty() ? "is empty" : "";
+}
+
+}  // namespace
+
+void SetUpTrain(CLI::App& app, ParsedCommand& parsed) {
+  auto flags = std::make_shared<TrainFlags>();
+  CLI::App* train = app.add_subcommand(
+      "train", "Train a model over clients and keep the run in a folder");
+  train
+      ->add_option("-c,--config", flags->configs,
+                   "TOML file; repeatable, later files win")
+      ->allow_extra_args(false)
+      ->type_name("FILE");
+  train
+      ->add_option("--set", flags->sets,
+                   "One setting, like optimizer.lr=0.1; repeatable, later "
+                   "ones win over earlier ones and over files")
+      ->allow_extra_args(false)
+      ->type_name("KEY=VALUE");
+  CLI::Option* output =
+      train
+          ->add_option("-o,--output", flags->output,
+                       "Run folder (default runs/<name>-<time>)")
+          ->check(NotEmpty, "")
+          ->type_name("DIR");
+  CLI::Option* resume =
+      train
+          ->add_option("--resume", flags->resume,
+                       "Go on with the run in DIR from its newest checkpoint, "
+                       "with the settings it was started with; --set may "
+                       "change rounds, transport.*, evaluation.*, checkpoint.* "
+                       "and execution.memory_limit")
+          ->check(NotEmpty, "")
+          ->type_name("DIR");
+  resume->excludes(output);
+  train->add_flag("--dry-run", flags->dry_run,
+                  "Print the plan, the time and the bytes; train nothing");
+  AddCommand(*train, flags, true, parsed);
+}
+
+}  // namespace fedlb::cli

@@ -1,0 +1,29 @@
+// `fedlb train`: runs an experiment, or says what running it would take.
+
+#ifndef FEDLB_CLI_TRAIN_COMMAND_H_
+#define FEDLB_CLI_TRAIN_COMMAND_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "command.h"
+
+namespace fedlb::cli {
+
+struct TrainFlags {
+  std::vector<std::string> configs;
+  std::vector<std::string> sets;
+  std::string output;
+  std::string resume;
+  bool dry_run = false;
+};
+
+void SetUpTrain(CLI::App& app, ParsedCommand& parsed);
+
+absl::Status RunTrain(const TrainFlags& flags, CommandContext& context,
+                      CommandResult& result);
+
+}  // namespace fedlb::cli
+
+#endif  // FEDLB_CLI_TRAIN_COMMAND_H_

@@ -1,0 +1,36 @@
+// Which batch size each client uses.
+
+#ifndef FEDLB_BATCH_POLICY_H_
+#define FEDLB_BATCH_POLICY_H_
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "fedlb/component.h"
+#include "fedlb/export.h"
+
+namespace fedlb {
+
+class FEDLB_API BatchPolicy : public Component {
+ public:
+  static constexpr char kKind[] = "batch_policy";
+
+  // Examples per local step of `client` in `round`, at least 1.
+  absl::StatusOr<int64_t> BatchSize(int64_t round, int64_t client);
+
+  // Called after each round with what was measured in it (the scalars of
+  // metrics.jsonl). Adaptive policies change their mind here.
+  virtual absl::Status ObserveRound(int64_t /*round*/,
+                                    const ScalarMap& /*metrics*/) {
+    return absl::OkStatus();
+  }
+
+ private:
+  virtual absl::StatusOr<int64_t> DoBatchSize(int64_t round,
+                                              int64_t client) = 0;
+};
+
+}  // namespace fedlb
+
+#endif  // FEDLB_BATCH_POLICY_H_

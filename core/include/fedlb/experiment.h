@@ -1,0 +1,116 @@
+// An experiment: a resolved configuration brought to life.
+
+#ifndef FEDLB_EXPERIMENT_H_
+#define FEDLB_EXPERIMENT_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "fedlb/component.h"
+#include "fedlb/experiment_config.h"
+#include "fedlb/export.h"
+#include "fedlb/logger.h"
+#include "fedlb/memory.h"
+#include "fedlb/registry.h"
+
+namespace fedlb {
+
+// Loss and accuracies in [0, 1] over one split; NaN where nothing was measured.
+struct Evaluation {
+  double loss = 0;
+  double accuracy = 0;
+  double accuracy_top5 = 0;
+  int64_t num_examples = 0;
+};
+
+// What a run would do, found out without training.
+struct ExperimentPlan {
+  int64_t rounds = 0;
+  int64_t clients = 0;
+  int64_t cohort_size = 0;
+  int64_t train_examples = 0;
+  int64_t validation_examples = 0;
+  int64_t test_examples = 0;
+  // Over the clients of the partition.
+  int64_t min_client_examples = 0;
+  int64_t max_client_examples = 0;
+  int64_t parameters = 0;
+  // Over the whole run, with every client of every cohort answering.
+  int64_t optimizer_steps = 0;
+  int64_t samples = 0;
+  int64_t bytes_to_clients = 0;
+  int64_t bytes_from_clients = 0;
+  // Memory that the run holds between steps.
+  int64_t dataset_bytes = 0;
+  int64_t model_bytes = 0;         // weights and gradients, all workers
+  int64_t optimizer_bytes = 0;     // all workers
+  int64_t client_state_bytes = 0;  // all clients
+  // Measured on a few steps of the largest batch.
+  int64_t peak_step_bytes = 0;
+  double seconds = 0;  // training only
+};
+
+struct RoundProgress {
+  int64_t round = 0;  // rounds done
+  int64_t rounds = 0;
+  double train_loss = 0;
+  double test_accuracy = 0;  // of the newest evaluation, NaN before the first
+  double samples_per_second = 0;
+  double seconds = 0;      // training so far, this process
+  double eta_seconds = 0;
+};
+
+struct TrainOptions {
+  std::string run_dir;
+  bool resume = false;
+  std::vector<std::string> argv;  // for run.json
+  // Raised by a signal handler: 1 finishes the step, checkpoints and ends with
+  // kInterrupted.
+  const std::atomic<int>* stop = nullptr;
+  std::function<void(const RoundProgress&)> on_progress;
+};
+
+struct TrainResult {
+  std::string run_dir;
+  int64_t rounds = 0;
+  int64_t steps = 0;    // optimizer steps of server or clients, all rounds
+  int64_t samples = 0;  // examples whose gradient was taken, all rounds
+  Evaluation test;
+  Evaluation validation;
+  double train_loss = 0;  // of the last round
+  double seconds = 0;     // training only, all processes of a resumed run
+  double samples_per_second = 0;
+  int64_t peak_memory_bytes = 0;  // of tensors
+  MemoryStats memory;
+  std::string weights_sha256;
+  ScalarMap mapper;  // scaled_share, mean_gain, quantiles of Delta(g), ...
+  int64_t dropped_updates = 0;
+};
+
+class FEDLB_API Experiment {
+ public:
+  // Makes every component and deals the data out. `registry` and `logger`
+  // outlive the experiment.
+  static absl::StatusOr<std::unique_ptr<Experiment>> Create(
+      const ExperimentConfig& config, const ComponentRegistry& registry,
+      Logger& logger);
+  virtual ~Experiment() = default;
+
+  virtual absl::StatusOr<ExperimentPlan> Plan() = 0;
+
+  // Runs the rounds; called once. What is on disk when it fails is the last
+  // good checkpoint.
+  virtual absl::StatusOr<TrainResult> Train(const TrainOptions& options) = 0;
+
+  virtual const ExperimentConfig& config() const = 0;
+};
+
+}  // namespace fedlb
+
+#endif  // FEDLB_EXPERIMENT_H_

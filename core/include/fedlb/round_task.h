@@ -1,0 +1,89 @@
+// What the server asks of the clients of a round, and what they answer.
+
+#ifndef FEDLB_ROUND_TASK_H_
+#define FEDLB_ROUND_TASK_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "fedlb/component.h"
+#include "fedlb/export.h"
+#include "fedlb/tensor_list.h"
+
+namespace fedlb {
+
+// How much a client does before it answers.
+struct RoundWork {
+  enum class Kind {
+    kGradient,    // the gradient of one batch at the round's weights (BSP)
+    kLocalSteps,  // optimizer steps from the round's weights (FedAvg)
+  };
+  Kind kind = Kind::kGradient;
+  // With kLocalSteps one of the two is positive: steps, or passes over the
+  // client's examples.
+  int64_t local_steps = 0;
+  double local_epochs = 0;
+};
+
+// The same for every client of the round.
+struct RoundTask {
+  int64_t round = 0;
+  RoundWork work;
+  double lr = 0;       // of the local steps
+  TensorList weights;  // in the order of the model's parameters
+  TensorList buffers;
+  // What the client algorithm and a client-scope gradient mapper broadcast;
+  // names begin with "client_algorithm." or "gradient_mapper.".
+  TensorGroups aux;
+  ScalarMap scalars;
+};
+
+// What differs between the clients of a round.
+struct ClientAssignment {
+  int64_t client = 0;
+  int64_t batch_size = 0;
+};
+
+// One client's answer to a task.
+struct Update {
+  enum class Kind {
+    kGradient,  // mean gradient over num_examples
+    kDelta,     // w_client - w_round after local_steps steps
+  };
+  Kind kind = Kind::kGradient;
+  int64_t round = 0;
+  int64_t client = 0;
+  // What the update weighs in a mean: the examples behind a gradient, or the
+  // examples that the client holds.
+  int64_t num_examples = 0;
+  int64_t local_steps = 0;
+  // Examples whose gradient was taken, with repetitions.
+  int64_t num_samples = 0;
+  // kParametersGroup, kBuffersGroup when the model has buffers, and whatever
+  // the client algorithm adds.
+  TensorGroups groups;
+  ScalarMap scalars;
+
+  const TensorList& parameters() const { return groups.at("parameters"); }
+  TensorList& parameters() { return groups.at("parameters"); }
+};
+
+inline constexpr char kParametersGroup[] = "parameters";
+inline constexpr char kBuffersGroup[] = "buffers";
+
+// The bytes of a task or an update as they travel and lie in files: a
+// safetensors file whose metadata carries everything that is not a tensor and
+// whose tensors are named "<group>/<index>". Tensors are copied. Decoding
+// checks the structure, never trusts a length, and ends with kDataLoss naming
+// the check that failed.
+FEDLB_API absl::StatusOr<std::string> EncodeTask(const RoundTask& task);
+FEDLB_API absl::StatusOr<RoundTask> DecodeTask(absl::string_view bytes);
+FEDLB_API absl::StatusOr<std::string> EncodeUpdate(const Update& update);
+FEDLB_API absl::StatusOr<Update> DecodeUpdate(absl::string_view bytes);
+
+}  // namespace fedlb
+
+#endif  // FEDLB_ROUND_TASK_H_

@@ -1,0 +1,145 @@
+// Where a transport delivers the updates of a round: gate, order, aggregation.
+
+#ifndef FEDLB_UPDATE_SINK_H_
+#define FEDLB_UPDATE_SINK_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "fedlb/aggregator.h"
+#include "fedlb/compressor.h"
+#include "fedlb/export.h"
+#include "fedlb/gradient_mapper.h"
+#include "fedlb/param_schema.h"
+#include "fedlb/round_task.h"
+#include "fedlb/tensor_list.h"
+#include "fedlb/weighted_mean.h"
+
+namespace fedlb {
+
+// What an update must satisfy before it counts.
+struct UpdateGateOptions {
+  double max_norm = 0;
+  int64_t max_examples = int64_t{1} << 31;
+
+  static ParamSchema<UpdateGateOptions> Schema();
+};
+
+// Sees every update that passed the gate, in the order of the cohort. Memory
+// must not grow with the cohort.
+class FEDLB_API UpdateObserver {
+ public:
+  virtual ~UpdateObserver() = default;
+  virtual void Begin(const TensorLayout& layout) = 0;
+  // `slot` is the client's position in the cohort.
+  virtual void Add(int64_t slot, const Update& update) = 0;
+  // As Aggregator::LinearState.
+  virtual std::optional<TensorList> LinearState() { return std::nullopt; }
+};
+
+// The means of the groups {slot mod kMaxPartialMeans}, weighted by examples.
+class FEDLB_API PartialMeans final : public UpdateObserver {
+ public:
+  void Begin(const TensorLayout& layout) override;
+  void Add(int64_t slot, const Update& update) override;
+  // Groups that received no update are left out.
+  std::vector<TensorList> Means() const;
+
+ private:
+  std::vector<WeightedMean> groups_;
+};
+
+// What became of a round's clients.
+struct RoundResult {
+  TensorList aggregate;   // of the parameters; empty when nobody survived
+  TensorList buffers;     // mean by examples; empty when not sent
+  TensorGroups extra_means;  // uniform means of all other groups
+  int64_t num_survivors = 0;
+  int64_t num_examples = 0;
+  // Of all survivors together.
+  int64_t local_steps = 0;
+  int64_t num_samples = 0;
+  // Local steps of the survivor that made most.
+  int64_t max_local_steps = 0;
+  ScalarMap scalar_means;   // of the updates' scalars, weighted by examples
+  // Client and cause, in the order of the cohort.
+  std::vector<std::pair<int64_t, absl::Status>> dropped;
+};
+
+// Takes the updates of one round from any number of threads, checks each one,
+// and adds them to the aggregator in the order of the cohort, whatever the
+// order of arrival. A bad update drops its client, never the round.
+//
+// A thread calls Admit(slot) before it works on a client and Deliver or Drop
+// afterwards. Admit blocks while the slot is more than `window` ahead of the
+// next one to be added, so that at most `window` updates wait in memory.
+// Slots must be admitted in increasing order or the wait may never end.
+class FEDLB_API UpdateSink {
+ public:
+  // The expected layouts; `compressor`, `aggregator` and `observers` outlive
+  // the sink.
+  UpdateSink(const RoundTask& task, std::vector<int64_t> cohort,
+             TensorLayout parameters, TensorLayout buffers,
+             const UpdateGateOptions& gate, int64_t window,
+             const Compressor& compressor, Aggregator& aggregator,
+             std::vector<UpdateObserver*> observers);
+
+  int64_t cohort_size() const { return static_cast<int64_t>(cohort_.size()); }
+
+  // False when the round has been cancelled.
+  bool Admit(int64_t slot);
+  void Deliver(int64_t slot, Update update);
+  void Drop(int64_t slot, absl::Status cause);
+
+  // Ends all waiting; later calls do nothing. For a fault of the server itself
+  // or an interrupted run.
+  void Cancel(absl::Status cause);
+
+  // After every slot has been delivered or dropped. The cause of Cancel, or of
+  // a fault of the aggregator.
+  absl::StatusOr<RoundResult> Finish();
+
+ private:
+  struct Arrival {
+    std::optional<Update> update;
+    absl::Status dropped;
+  };
+
+  absl::Status CheckUpdate(int64_t slot, const Update& update) const;
+  void Arrive(int64_t slot, Arrival arrival);
+  void AddNext(int64_t slot, Arrival arrival)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const int64_t round_;
+  const Update::Kind kind_;
+  const std::vector<int64_t> cohort_;
+  const TensorLayout parameters_;
+  const TensorLayout buffers_;
+  const UpdateGateOptions gate_;
+  const int64_t window_;
+  const Compressor& compressor_;
+  Aggregator& aggregator_;
+  const std::vector<UpdateObserver*> observers_;
+
+  absl::Mutex mutex_;
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
+  int64_t next_slot_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<int64_t, Arrival> waiting_ ABSL_GUARDED_BY(mutex_);
+  WeightedMean buffer_mean_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, WeightedMean> extra_means_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, TensorLayout> extra_layouts_ ABSL_GUARDED_BY(mutex_);
+  ScalarMap scalar_sums_ ABSL_GUARDED_BY(mutex_);
+  RoundResult result_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace fedlb
+
+#endif  // FEDLB_UPDATE_SINK_H_

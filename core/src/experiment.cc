@@ -1,0 +1,306 @@
+#include "fedlb/experiment.h"
+
+#include <algorithm>
+#include <limits>
+#include <memory>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "fedlb/config.h"
+#include "fedlb/fingerprint.h"
+#include "fedlb/run_directory.h"
+#include "fedlb/status.h"
+#include "federation.h"
+#include "local_client_worker.h"
+#include "round_loop.h"
+#include "run_state.h"
+
+namespace fedlb {
+namespace {
+
+constexpr int kTimedSteps = 3;
+
+double Quantile(std::vector<double> values, double q) {
+  if (values.empty()) {
+    return std::numeric_limits<double>::quiet_NaN();
+  }
+  const auto rank = static_cast<size_t>(
+      q * static_cast<double>(values.size() - 1) + 0.5);
+  std::nth_element(values.begin(), values.begin() + static_cast<long>(rank),
+                   values.end());
+  return values[rank];
+}
+
+ScalarMap SummariseMapper(const RunState& state) {
+  ScalarMap summary;
+  for (const auto& [name, sum] : state.mapper_sums) {
+    const std::string key = name == "scaled" ? "scaled_share"
+                                             : absl::StrCat("mean_", name);
+    summary[key] = sum / static_cast<double>(state.mapper_reports);
+  }
+  summary["gradient_change_p10"] = Quantile(state.gradient_changes, 0.1);
+  summary["gradient_change_p50"] = Quantile(state.gradient_changes, 0.5);
+  summary["gradient_change_p90"] = Quantile(state.gradient_changes, 0.9);
+  return summary;
+}
+
+std::string RunRecord(const Federation& federation,
+                      const TrainOptions& options) {
+  nlohmann::ordered_json plugins = nlohmann::ordered_json::array();
+  for (const PluginRecord& plugin : federation.registry->plugins()) {
+    plugins.push_back({{"name", plugin.name},
+                       {"version", plugin.version},
+                       {"fingerprint", plugin.fingerprint},
+                       {"path", plugin.path}});
+  }
+  const nlohmann::ordered_json record = {
+      {"argv", options.argv},
+      {"version", HostVersion()},
+      {"fingerprint", HostFingerprint()},
+      {"torch", FEDLB_TORCH_VERSION},
+      {"seed", federation.config.run.seed},
+      {"device", federation.config.run.device},
+      {"started", absl::FormatTime(absl::RFC3339_sec, absl::Now(),
+                                   absl::UTCTimeZone())},
+      {"plugins", std::move(plugins)}};
+  // Invalid UTF-8 in argv must not end the run.
+  return record.dump(2, ' ', false,
+                     nlohmann::ordered_json::error_handler_t::replace) +
+         "\n";
+}
+
+class FederatedExperiment final : public Experiment {
+ public:
+  explicit FederatedExperiment(std::unique_ptr<Federation> federation)
+      : federation_(std::move(federation)) {}
+
+  ~FederatedExperiment() override { federation_->transport->Close(); }
+
+  const ExperimentConfig& config() const override {
+    return federation_->config;
+  }
+
+  absl::StatusOr<ExperimentPlan> Plan() override;
+  absl::StatusOr<TrainResult> Train(const TrainOptions& options) override;
+
+ private:
+  absl::StatusOr<RunState> PrepareState(RunDirectory& directory,
+                                        const TrainOptions& options);
+  absl::Status TimeSteps(const std::vector<ClientAssignment>& cohort,
+                         double* seconds_per_sample, int64_t* peak_bytes);
+
+  std::unique_ptr<Federation> federation_;
+};
+
+// Times a few steps of the cohort's largest batch on one worker.
+absl::Status FederatedExperiment::TimeSteps(
+    const std::vector<ClientAssignment>& cohort, double* seconds_per_sample,
+    int64_t* peak_bytes) {
+  Federation& f = *federation_;
+  FEDLB_ASSIGN_OR_RETURN(const std::unique_ptr<LocalClientWorker> worker,
+                         LocalClientWorker::Create(f.environment));
+  const ClientAssignment largest = *std::max_element(
+      cohort.begin(), cohort.end(), [&f](const auto& a, const auto& b) {
+        const auto batch = [&f](const ClientAssignment& assignment) {
+          return std::min(
+              assignment.batch_size,
+              f.num_examples[static_cast<size_t>(assignment.client)]);
+        };
+        return batch(a) < batch(b);
+      });
+  const RunState state(f);
+  RoundTask task;
+  task.weights = state.weights;
+  task.buffers = state.buffers;
+  task.scalars = {{"step", 0}, {"critical", 1}, {"gradient_change", 0}};
+  FEDLB_RETURN_IF_ERROR(f.client_algorithm->PrepareTask(task));
+  task.work = f.sync_policy->Plan(0);
+  if (task.work.kind == RoundWork::Kind::kLocalSteps) {
+    task.work = {.kind = RoundWork::Kind::kLocalSteps, .local_steps = 1};
+  }
+  ResetPeakMemory();
+  int64_t samples = 0;
+  absl::Time start;
+  for (int step = -1; step < kTimedSteps; ++step) {
+    if (step == 0) {
+      start = absl::Now();  // the first step warmed up
+      samples = 0;
+    }
+    ClientState client_state;
+    FEDLB_ASSIGN_OR_RETURN(const Update update,
+                           worker->Run(task, largest, client_state));
+    samples += update.num_samples;
+  }
+  const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
+  *seconds_per_sample = seconds / static_cast<double>(samples);
+  *peak_bytes = GetMemoryStats().peak_total;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ExperimentPlan> FederatedExperiment::Plan() {
+  Federation& f = *federation_;
+  ExperimentPlan plan;
+  plan.rounds = f.config.run.rounds;
+  plan.clients = f.config.federation.clients;
+  plan.cohort_size = f.config.cohort_size();
+  for (const int64_t count : f.num_examples) {
+    plan.train_examples += count;
+  }
+  plan.validation_examples = static_cast<int64_t>(f.validation.size());
+  plan.test_examples = static_cast<int64_t>(f.test.size());
+  const auto [smallest, largest] =
+      std::minmax_element(f.num_examples.begin(), f.num_examples.end());
+  plan.min_client_examples = *smallest;
+  plan.max_client_examples = *largest;
+  plan.parameters = NumElements(f.model->parameters());
+
+  const int64_t model_bytes =
+      NumBytes(f.model->parameters()) + NumBytes(f.model->buffers());
+  for (int64_t round = 0; round < plan.rounds; ++round) {
+    FEDLB_ASSIGN_OR_RETURN(const std::vector<ClientAssignment> cohort,
+                           f.Cohort(round));
+    const RoundWork work = f.sync_policy->Plan(round);
+    const bool gradient_round = work.kind == RoundWork::Kind::kGradient;
+    plan.optimizer_steps += gradient_round ? 1 : 0;
+    for (const ClientAssignment& assignment : cohort) {
+      const int64_t steps = f.LocalSteps(work, assignment);
+      const int64_t examples =
+          f.num_examples[static_cast<size_t>(assignment.client)];
+      plan.optimizer_steps += gradient_round ? 0 : steps;
+      plan.samples += work.local_steps > 0 || gradient_round
+                          ? steps * std::min(assignment.batch_size, examples)
+                          : static_cast<int64_t>(
+                                work.local_epochs *
+                                static_cast<double>(examples));
+    }
+    const auto clients = static_cast<int64_t>(cohort.size());
+    plan.bytes_to_clients += clients * model_bytes;
+    plan.bytes_from_clients += clients * model_bytes;
+  }
+
+  const TensorLayout& layout = f.model->parameter_layout();
+  const int64_t workers = std::max<int64_t>(
+      1, std::min(f.transport->concurrency(), plan.cohort_size));
+  const bool local_steps =
+      f.sync_policy->Plan(0).kind == RoundWork::Kind::kLocalSteps;
+  plan.dataset_bytes = f.dataset->memory_bytes();
+  plan.model_bytes = 2 * model_bytes * workers;
+  plan.optimizer_bytes =
+      local_steps ? workers * f.optimizer->StateBytes(layout) +
+                        f.server_optimizer->StateBytes(layout)
+                  : f.optimizer->StateBytes(layout);
+  plan.client_state_bytes =
+      plan.clients * (static_cast<int64_t>(sizeof(ClientState)) +
+                      f.client_algorithm->BytesPerClient(layout) +
+                      f.compressor->BytesPerClient(layout) +
+                      (f.config.optimizer_use.keep_state
+                           ? f.optimizer->StateBytes(layout)
+                           : 0));
+
+  FEDLB_ASSIGN_OR_RETURN(const std::vector<ClientAssignment> cohort,
+                         f.Cohort(0));
+  double seconds_per_sample = 0;
+  FEDLB_RETURN_IF_ERROR(
+      TimeSteps(cohort, &seconds_per_sample, &plan.peak_step_bytes));
+  plan.seconds = seconds_per_sample * static_cast<double>(plan.samples) /
+                 static_cast<double>(workers);
+  return plan;
+}
+
+absl::StatusOr<RunState> FederatedExperiment::PrepareState(
+    RunDirectory& directory, const TrainOptions& options) {
+  Federation& f = *federation_;
+  if (!options.resume) {
+    FEDLB_RETURN_IF_ERROR(directory.WriteFile(
+        "config.toml", PrintToml(f.config.resolved, /*with_origins=*/false)));
+    FEDLB_RETURN_IF_ERROR(
+        directory.WriteFile("run.json", RunRecord(f, options)));
+    return RunState(f);
+  }
+  absl::StatusOr<StoredCheckpoint> checkpoint =
+      directory.LoadNewestCheckpoint();
+  if (absl::IsNotFound(checkpoint.status())) {
+    // Killed before the first checkpoint: the run begins again.
+    FEDLB_RETURN_IF_ERROR(directory.TruncateMetrics(0));
+    return RunState(f);
+  }
+  FEDLB_RETURN_IF_ERROR(checkpoint.status());
+  FEDLB_ASSIGN_OR_RETURN(RunState state, RestoreCheckpoint(*checkpoint, f));
+  FEDLB_RETURN_IF_ERROR(directory.TruncateMetrics(state.metrics_length));
+  f.logger->Info(absl::StrCat("resumed after round ", state.next_round));
+  return state;
+}
+
+absl::StatusOr<TrainResult> FederatedExperiment::Train(
+    const TrainOptions& options) {
+  Federation& f = *federation_;
+  FEDLB_ASSIGN_OR_RETURN(
+      const std::unique_ptr<RunDirectory> directory,
+      RunDirectory::Open(options.run_dir, options.resume, *f.logger));
+  FEDLB_ASSIGN_OR_RETURN(RunState state, PrepareState(*directory, options));
+  if (options.stop != nullptr) {
+    f.environment.stop = options.stop;
+  }
+  FEDLB_RETURN_IF_ERROR(
+      Annotate(f.transport->Open(*f.host), "[transport]"));
+  if (f.host->num_workers() == 0) {
+    // The clients live elsewhere; evaluation needs a model here.
+    FEDLB_RETURN_IF_ERROR(f.host->StartWorkers(1));
+  }
+  ResetPeakMemory();
+  RoundLoop loop(f, state, *directory, options);
+  FEDLB_RETURN_IF_ERROR(loop.Run());
+
+  TrainResult result;
+  result.run_dir = directory->path();
+  result.rounds = state.next_round;
+  result.steps = state.steps;
+  result.samples = state.samples;
+  result.test = loop.test();
+  result.validation = loop.validation();
+  result.train_loss = state.train_loss;
+  result.seconds = state.seconds;
+  result.samples_per_second =
+      static_cast<double>(state.samples) / state.seconds;
+  result.memory = GetMemoryStats();
+  result.peak_memory_bytes = result.memory.peak_total;
+  result.weights_sha256 = Sha256Hex(state.weights);
+  result.mapper = SummariseMapper(state);
+  result.dropped_updates = state.dropped_updates;
+
+  SafetensorsFile weights;
+  weights.metadata["fedlb.kind"] = "weights";
+  const auto add = [&weights](const TensorLayout& layout,
+                              const TensorList& tensors) {
+    for (size_t i = 0; i < layout.size(); ++i) {
+      weights.tensors.emplace_back(layout[i].name, tensors[i]);
+    }
+  };
+  add(f.model->parameter_layout(), state.weights);
+  add(f.model->buffer_layout(), state.buffers);
+  FEDLB_ASSIGN_OR_RETURN(const std::string bytes,
+                         SerializeSafetensors(weights));
+  FEDLB_RETURN_IF_ERROR(directory->WriteFile("weights.safetensors", bytes));
+  FEDLB_ASSIGN_OR_RETURN(const std::string report,
+                         RenderReport(directory->path()));
+  FEDLB_RETURN_IF_ERROR(directory->WriteFile("report.html", report));
+  return result;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Experiment>> Experiment::Create(
+    const ExperimentConfig& config, const ComponentRegistry& registry,
+    Logger& logger) {
+  FEDLB_ASSIGN_OR_RETURN(std::unique_ptr<Federation> federation,
+                         CatchAsStatusOr("experiment", [&] {
+                           return Federation::Create(config, registry, logger);
+                         }));
+  return std::make_unique<FederatedExperiment>(std::move(federation));
+}
+
+}  // namespace fedlb

@@ -1,0 +1,58 @@
+// The rounds of a run.
+
+#ifndef FEDLB_ROUND_LOOP_H_
+#define FEDLB_ROUND_LOOP_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "fedlb/experiment.h"
+#include "fedlb/run_directory.h"
+#include "federation.h"
+#include "run_state.h"
+
+namespace fedlb {
+
+// Runs the rounds that are left in `state` and keeps the run directory up to
+// date. `federation` has been restored to `state` and its transport is open.
+class RoundLoop {
+ public:
+  RoundLoop(Federation& federation, RunState& state, RunDirectory& directory,
+            const TrainOptions& options);
+
+  absl::Status Run();
+
+  // Of the weights after the last round, or NaN.
+  const Evaluation& test() const { return test_; }
+  const Evaluation& validation() const { return validation_; }
+
+ private:
+  absl::Status RunRound(ScalarMap& metrics);
+  absl::Status ApplyAggregate(const RoundTask& task, RoundResult& result,
+                              const PartialMeans& partial_means,
+                              ScalarMap& metrics);
+  absl::Status CheckSurvivors(const RoundResult& result) const;
+  absl::Status EvaluateWeights(ScalarMap& metrics);
+  absl::Status Checkpoint();
+  void Log(const ScalarMap& metrics);
+  void ReportProgress();
+  bool StopRequested() const;
+
+  Federation& federation_;
+  RunState& state_;
+  RunDirectory& directory_;
+  const TrainOptions& options_;
+  Evaluation test_;
+  Evaluation validation_;
+  int64_t checkpointed_round_ = -1;
+  // Since this process began.
+  double seconds_here_ = 0;
+  int64_t samples_here_ = 0;
+  int64_t rounds_here_ = 0;
+};
+
+}  // namespace fedlb
+
+#endif  // FEDLB_ROUND_LOOP_H_

@@ -1,0 +1,349 @@
+#include "fedlb/run_directory.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
+#include "fedlb/durable_file.h"
+#include "fedlb/status.h"
+#include "posix_file.h"
+
+namespace fedlb {
+namespace {
+
+constexpr char kLockFile[] = ".lock";
+constexpr char kConfigFile[] = "config.toml";
+constexpr char kMetricsFile[] = "metrics.jsonl";
+constexpr char kCheckpointsFolder[] = "checkpoints";
+constexpr char kRoundKey[] = "fedlb.round";
+constexpr char kDigestKey[] = "fedlb.sha256";
+
+std::string Join(absl::string_view directory, absl::string_view name) {
+  return absl::StrCat(directory, "/", name);
+}
+
+absl::Status SystemFailure(absl::string_view step, absl::string_view path) {
+  return StorageError(
+      absl::StrCat("cannot ", step, " ", path, ": ", SystemError()));
+}
+
+std::string CheckpointName(int64_t round) {
+  return absl::StrFormat("round-%06d.safetensors", round);
+}
+
+// The round of a checkpoint's file name, and nothing for any other name.
+std::optional<int64_t> RoundOf(absl::string_view name) {
+  absl::string_view digits = name;
+  int64_t round = 0;
+  if (!absl::ConsumePrefix(&digits, "round-") ||
+      !absl::ConsumeSuffix(&digits, ".safetensors") ||
+      !absl::SimpleAtoi(digits, &round) || CheckpointName(round) != name) {
+    return std::nullopt;
+  }
+  return round;
+}
+
+// Empty when the folder cannot be listed.
+std::vector<std::string> NamesIn(const std::string& directory) {
+  std::vector<std::string> names;
+  std::error_code error;
+  std::filesystem::directory_iterator it(directory, error);
+  for (const std::filesystem::directory_iterator end; !error && it != end;
+       it.increment(error)) {
+    names.push_back(it->path().filename().string());
+  }
+  return names;
+}
+
+// The rounds that have a checkpoint, newest first.
+std::vector<int64_t> CheckpointRounds(const std::string& run_dir) {
+  std::vector<int64_t> rounds;
+  for (const std::string& name : NamesIn(Join(run_dir, kCheckpointsFolder))) {
+    if (const std::optional<int64_t> round = RoundOf(name)) {
+      rounds.push_back(*round);
+    }
+  }
+  std::sort(rounds.begin(), rounds.end(), std::greater<>());
+  return rounds;
+}
+
+bool HoldsRun(const std::string& run_dir) {
+  return access(Join(run_dir, kConfigFile).c_str(), F_OK) == 0 ||
+         access(Join(run_dir, kMetricsFile).c_str(), F_OK) == 0 ||
+         !CheckpointRounds(run_dir).empty();
+}
+
+// Only with the lock: without it these may be writes in progress.
+void RemoveTemporaryFiles(const std::string& directory) {
+  for (const std::string& name : NamesIn(directory)) {
+    if (IsTemporaryName(name)) {
+      unlink(Join(directory, name).c_str());
+    }
+  }
+}
+
+// A descriptor of the lock file, locked and holding the number of this process
+// for the message that others show.
+absl::StatusOr<int> Lock(const std::string& run_dir) {
+  const std::string path = Join(run_dir, kLockFile);
+  FileDescriptor file(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  if (!file.ok()) {
+    return SystemFailure("write in", run_dir);
+  }
+  if (flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) {
+      return SystemFailure("lock", path);
+    }
+    std::string holder;
+    int64_t pid = 0;
+    if (const auto text = ReadWholeFile(path, 32);
+        text.ok() && absl::SimpleAtoi(*text, &pid)) {
+      holder = absl::StrCat(" (process ", pid, ")");
+    }
+    return StorageError(
+        absl::StrCat(run_dir, " is in use by another run", holder,
+                     "; wait for it to end or choose another --output"));
+  }
+  if (ftruncate(file.get(), 0) != 0 ||
+      !WriteAll(file.get(), absl::StrCat(getpid(), "\n"))) {
+    return SystemFailure("write", path);
+  }
+  return file.Release();
+}
+
+absl::StatusOr<int64_t> SizeOf(int fd, const std::string& path) {
+  struct stat information;
+  if (fstat(fd, &information) != 0) {
+    return SystemFailure("look at", path);
+  }
+  return int64_t{information.st_size};
+}
+
+// The length of what the file holds up to its last line break.
+absl::StatusOr<int64_t> LengthOfWholeLines(int fd, int64_t size,
+                                           const std::string& path) {
+  char block[4096];
+  while (size > 0) {
+    const auto count = std::min<int64_t>(size, sizeof(block));
+    const ssize_t read =
+        pread(fd, block, static_cast<size_t>(count), size - count);
+    if (read < 0 && errno == EINTR) {
+      continue;
+    }
+    if (read != count) {
+      return SystemFailure("read", path);
+    }
+    const size_t found =
+        absl::string_view(block, static_cast<size_t>(count)).rfind('\n');
+    if (found != absl::string_view::npos) {
+      return size - count + static_cast<int64_t>(found) + 1;
+    }
+    size -= count;
+  }
+  return 0;
+}
+
+// The file has to say itself that it is whole: without digests it may be one
+// that lost them.
+absl::StatusOr<SafetensorsFile> ReadCheckpoint(const std::string& path,
+                                               int64_t round) {
+  FEDLB_ASSIGN_OR_RETURN(SafetensorsFile content, ReadSafetensors(path));
+  if (!content.metadata.contains(kDigestKey)) {
+    return InputFileError(absl::StrCat(path, " carries no digest"));
+  }
+  const auto stored = content.metadata.find(kRoundKey);
+  if (stored == content.metadata.end() ||
+      stored->second != absl::StrCat(round)) {
+    return InputFileError(
+        absl::StrCat(path, " does not hold the round of its name"));
+  }
+  return content;
+}
+
+}  // namespace
+
+RunDirectory::RunDirectory(std::string path, int lock_fd, Logger& logger)
+    : path_(std::move(path)), lock_fd_(lock_fd), logger_(logger) {}
+
+RunDirectory::~RunDirectory() {
+  if (metrics_fd_ >= 0) {
+    close(metrics_fd_);
+  }
+  // The file stays: removing it would let a third process lock a new one while
+  // a second one holds the old.
+  close(lock_fd_);
+}
+
+absl::StatusOr<std::unique_ptr<RunDirectory>> RunDirectory::Open(
+    const std::string& path, bool resume, Logger& logger) {
+  if (path.empty()) {
+    return StorageError("the output folder has no name; give one by --output");
+  }
+  // Before anything is made in a folder that was named by mistake.
+  if (resume && !HoldsRun(path)) {
+    return StorageError(absl::StrCat(
+        path,
+        " holds no run to continue; start one without --resume, or name "
+        "the right folder by --output"));
+  }
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) {
+    return StorageError(
+        absl::StrCat("cannot make the folder ", path, ": ", error.message()));
+  }
+  FEDLB_ASSIGN_OR_RETURN(const int lock_fd, Lock(path));
+  auto directory =
+      std::unique_ptr<RunDirectory>(new RunDirectory(path, lock_fd, logger));
+  if (!resume && HoldsRun(path)) {
+    return StorageError(absl::StrCat(
+        path,
+        " holds a run already; continue it with --resume or choose "
+        "another --output"));
+  }
+  RemoveTemporaryFiles(path);
+  RemoveTemporaryFiles(Join(path, kCheckpointsFolder));
+  return directory;
+}
+
+absl::Status RunDirectory::WriteFile(absl::string_view name,
+                                     absl::string_view bytes) {
+  return WriteFileDurably(Join(path_, name), bytes);
+}
+
+absl::Status RunDirectory::OpenMetrics() {
+  if (metrics_fd_ >= 0) {
+    return absl::OkStatus();
+  }
+  const std::string path = Join(path_, kMetricsFile);
+  metrics_fd_ =
+      open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (metrics_fd_ < 0 || !SyncDirectory(path_)) {
+    return SystemFailure("write", path);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunDirectory::AppendMetrics(absl::string_view json_line) {
+  FEDLB_RETURN_IF_ERROR(OpenMetrics());
+  const std::string path = Join(path_, kMetricsFile);
+  FEDLB_ASSIGN_OR_RETURN(const int64_t size, SizeOf(metrics_fd_, path));
+  const std::string line = absl::StrCat(json_line, "\n");
+  if (!WriteAll(metrics_fd_, line)) {
+    const absl::Status status =
+        SystemFailure(absl::StrCat("append ", line.size(), " bytes to"), path);
+    // What comes next must not continue half a line. Where even this fails the
+    // half line stays, and readers skip it.
+    if (ftruncate(metrics_fd_, size) != 0) {
+      logger_.Warning(SystemFailure("cut half a line off", path).message());
+    }
+    return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int64_t> RunDirectory::SyncMetrics() {
+  FEDLB_RETURN_IF_ERROR(OpenMetrics());
+  const std::string path = Join(path_, kMetricsFile);
+  if (!SyncFile(metrics_fd_)) {
+    return SystemFailure("sync", path);
+  }
+  return SizeOf(metrics_fd_, path);
+}
+
+absl::Status RunDirectory::TruncateMetrics(int64_t length) {
+  FEDLB_RETURN_IF_ERROR(OpenMetrics());
+  const std::string path = Join(path_, kMetricsFile);
+  FEDLB_ASSIGN_OR_RETURN(const int64_t size, SizeOf(metrics_fd_, path));
+  if (size < length) {
+    // Truncating to more than there is would fill up with zero bytes.
+    logger_.Warning(absl::StrCat(path, " has ", size, " bytes, its checkpoint ",
+                                 length, "; lines of earlier rounds are lost"));
+    FEDLB_ASSIGN_OR_RETURN(length, LengthOfWholeLines(metrics_fd_, size, path));
+  }
+  if (ftruncate(metrics_fd_, length) != 0 || !SyncFile(metrics_fd_)) {
+    return SystemFailure("cut", path);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunDirectory::SaveCheckpoint(const StoredCheckpoint& checkpoint,
+                                          int64_t keep) {
+  SafetensorsFile content = checkpoint.content;
+  content.metadata[kRoundKey] = absl::StrCat(checkpoint.round);
+  FEDLB_ASSIGN_OR_RETURN(const std::string bytes,
+                         SerializeSafetensors(content));
+
+  const std::string folder = Join(path_, kCheckpointsFolder);
+  if (mkdir(folder.c_str(), 0755) == 0) {
+    if (!SyncDirectory(path_)) {
+      return SystemFailure("sync", path_);
+    }
+  } else if (errno != EEXIST) {
+    return SystemFailure("make the folder", folder);
+  }
+  FEDLB_RETURN_IF_ERROR(
+      WriteFileDurably(Join(folder, CheckpointName(checkpoint.round)), bytes));
+
+  // Rounds beyond this one are from before a resume that could not read them;
+  // kept, they would count as the newest.
+  int64_t kept = 0;
+  for (const int64_t round : CheckpointRounds(path_)) {
+    const bool keep_this =
+        round <= checkpoint.round && kept < std::max<int64_t>(keep, 1);
+    if (keep_this) {
+      ++kept;
+      continue;
+    }
+    const std::string old = Join(folder, CheckpointName(round));
+    if (unlink(old.c_str()) != 0) {
+      logger_.Warning(SystemFailure("remove", old).message());
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<StoredCheckpoint> RunDirectory::LoadNewestCheckpoint() {
+  absl::Status newest_failure;
+  for (const int64_t round : CheckpointRounds(path_)) {
+    const std::string path =
+        Join(Join(path_, kCheckpointsFolder), CheckpointName(round));
+    absl::StatusOr<SafetensorsFile> content = ReadCheckpoint(path, round);
+    if (content.ok()) {
+      if (!newest_failure.ok()) {
+        logger_.Warning(absl::StrCat("using the older checkpoint ", path));
+      }
+      return StoredCheckpoint{round, std::move(content).value()};
+    }
+    if (!absl::IsDataLoss(content.status())) {
+      // A lack of memory says nothing about the file.
+      return content.status();
+    }
+    logger_.Warning(absl::StrCat("a checkpoint is not whole: ",
+                                 content.status().message()));
+    newest_failure.Update(content.status());
+  }
+  if (!newest_failure.ok()) {
+    return InputFileError(
+        absl::StrCat("no checkpoint in ", path_,
+                     " is whole; the newest: ", newest_failure.message()));
+  }
+  return absl::NotFoundError(absl::StrCat("no checkpoint in ", path_));
+}
+
+}  // namespace fedlb

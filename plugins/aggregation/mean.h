@@ -1,0 +1,52 @@
+// The mean of the clients' updates.
+
+#ifndef FEDLB_PLUGINS_AGGREGATION_MEAN_H_
+#define FEDLB_PLUGINS_AGGREGATION_MEAN_H_
+
+#include <memory>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "fedlb/aggregator.h"
+#include "fedlb/param_schema.h"
+#include "fedlb/weighted_mean.h"
+
+namespace fedlb::aggregation {
+
+enum class Weighting { kExamples, kUniform };
+
+struct MeanOptions {
+  Weighting weighting = Weighting::kExamples;
+};
+
+// H. B. McMahan et al., "Communication-Efficient Learning of Deep Networks from
+// Decentralized Data", AISTATS 2017, Algorithm 1. Weighted by examples, the
+// mean of the clients' mean gradients is the mean over all their examples.
+class Mean final : public Aggregator {
+ public:
+  using Options = MeanOptions;
+  static constexpr char kName[] = "mean";
+  static constexpr char kSummary[] =
+      "Mean of the updates, weighted by examples or uniform.";
+
+  static ParamSchema<Options> Schema();
+  static absl::StatusOr<std::unique_ptr<Mean>> Create(
+      const Options& options, const ComponentContext& context);
+
+  std::optional<TensorList> LinearState() override;
+
+ private:
+  explicit Mean(const Options& options) : options_(options) {}
+
+  absl::Status DoBegin(const TensorLayout& layout) override;
+  absl::Status DoAdd(const Update& update) override;
+  absl::StatusOr<TensorList> DoFinish() override;
+
+  const Options options_;
+  WeightedMean mean_;
+};
+
+}  // namespace fedlb::aggregation
+
+#endif  // FEDLB_PLUGINS_AGGREGATION_MEAN_H_

@@ -1,0 +1,13 @@
+#include "fedlb/plugin.h"
+
+#include "aggregation/mean.h"
+
+namespace fedlb::aggregation {
+namespace {
+
+void RegisterComponents(PluginRegistrar& registrar) { registrar.Add<Mean>(); }
+
+}  // namespace
+}  // namespace fedlb::aggregation
+
+FEDLB_PLUGIN("aggregation", "0.1.0", fedlb::aggregation::RegisterComponents);

@@ -1,0 +1,67 @@
+// Labelled examples of one shape in memory, and the batches made of them.
+
+#ifndef FEDLB_DATA_ARRAY_DATASET_H_
+#define FEDLB_DATA_ARRAY_DATASET_H_
+
+#include <cstdint>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "fedlb/component.h"
+#include "fedlb/dataset.h"
+#include "fedlb/random.h"
+
+namespace fedlb::data {
+
+// One split. The values of all examples, one example after the other, are in
+// `pixels` (255 stands for 1.0) or in `values`; the other one is empty.
+struct ExampleArray {
+  std::vector<uint8_t> pixels;
+  std::vector<float> values;
+  std::vector<int64_t> labels;
+};
+
+struct ArrayContents {
+  std::vector<int64_t> example_shape;
+  int64_t num_classes = 0;
+  ExampleArray train;
+  ExampleArray test;
+  // A batch holds (x - mean) / std.
+  double mean = 0;
+  double std = 1;
+};
+
+// The part that datasets in memory have in common. Bytes stay bytes and are
+// normalised batch by batch: floats would take four times the memory.
+class ArrayDataset : public Dataset {
+ public:
+  std::vector<int64_t> example_shape() const override {
+    return contents_.example_shape;
+  }
+  int64_t num_classes() const override { return contents_.num_classes; }
+  const std::vector<int64_t>& labels(Split split) const override {
+    return examples(split).labels;
+  }
+  int64_t memory_bytes() const override;
+
+ protected:
+  ArrayDataset(ArrayContents contents, const ComponentContext& context);
+
+ private:
+  const ExampleArray& examples(Split split) const {
+    return split == Split::kTrain ? contents_.train : contents_.test;
+  }
+  absl::StatusOr<Batch> DoLoad(Split split, absl::Span<const int64_t> indices,
+                               const RandomKey* epoch_key) const override;
+
+  const ArrayContents contents_;
+  const at::Device device_;
+  const at::ScalarType dtype_;
+};
+
+}  // namespace fedlb::data
+
+#endif  // FEDLB_DATA_ARRAY_DATASET_H_

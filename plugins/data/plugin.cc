@@ -1,0 +1,22 @@
+// The plugin `data`: datasets in memory.
+
+#include "fedlb/plugin.h"
+
+#include "data/idx.h"
+#include "data/mnist.h"
+#include "data/synthetic.h"
+
+namespace fedlb::data {
+namespace {
+
+void RegisterComponents(PluginRegistrar& registrar) {
+  registrar.Add<Idx>();
+  registrar.Add<Mnist>();
+  registrar.Add<FashionMnist>();
+  registrar.Add<Synthetic>();
+}
+
+}  // namespace
+}  // namespace fedlb::data
+
+FEDLB_PLUGIN("data", "0.1.0", fedlb::data::RegisterComponents);

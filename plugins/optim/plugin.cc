@@ -1,0 +1,22 @@
+#include "fedlb/plugin.h"
+
+#include "optim/adam.h"
+#include "optim/lr_schedules.h"
+#include "optim/sgd.h"
+
+namespace fedlb::optim {
+namespace {
+
+void RegisterComponents(PluginRegistrar& registrar) {
+  registrar.Add<Sgd>();
+  registrar.Add<Adam>();
+  registrar.Add<Constant>();
+  registrar.Add<Cosine>();
+  registrar.Add<LinearWarmup>();
+  registrar.Add<WarmupCosine>();
+}
+
+}  // namespace
+}  // namespace fedlb::optim
+
+FEDLB_PLUGIN("optim", "0.1.0", fedlb::optim::RegisterComponents);

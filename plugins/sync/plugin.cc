@@ -1,0 +1,16 @@
+#include "fedlb/plugin.h"
+
+#include "sync/sync_policies.h"
+
+namespace fedlb::sync {
+namespace {
+
+void RegisterComponents(PluginRegistrar& registrar) {
+  registrar.Add<Bsp>();
+  registrar.Add<FedAvg>();
+}
+
+}  // namespace
+}  // namespace fedlb::sync
+
+FEDLB_PLUGIN("sync", "0.1.0", fedlb::sync::RegisterComponents);

@@ -1,0 +1,111 @@
+"""Writes optimizers_golden.h: what PyTorch's optimizers make of a problem.
+
+Run with PyTorch 2.11 in the repository:
+  cd tests/plugins/golden && python optimizers.py > optimizers_golden.h
+
+The problem has a closed form, so that both sides can state it. Element i of
+all parameters together (0 <= i < 18) starts at sin(i + 1), and its gradient in
+step t (0 <= t < 12) is
+  (0.5 + 0.1 i) (w_i - cos(i)) + 0.3 sin(w_i + t).
+Step t has the learning rate lr * (1 - t / 24).
+"""
+
+import torch
+
+SHAPES = [(3, 4), (5,), ()]
+STEPS = 12
+
+CASES = [
+    ("sgd", dict(lr=0.1)),
+    ("sgd", dict(lr=0.1, weight_decay=0.05)),
+    ("sgd", dict(lr=0.1, momentum=0.9)),
+    ("sgd", dict(lr=0.1, momentum=0.9, weight_decay=0.05)),
+    ("sgd", dict(lr=0.1, momentum=0.9, nesterov=True)),
+    ("sgd", dict(lr=0.1, clip_norm=0.7)),
+    ("sgd", dict(lr=0.1, momentum=0.5, nesterov=True, weight_decay=0.05,
+                 clip_norm=0.7)),
+    ("sgd", dict(lr=0.1, momentum=0.9, clip_norm=1e3)),
+    ("adam", dict(lr=0.05)),
+    ("adam", dict(lr=0.05, weight_decay=0.05)),
+    ("adam", dict(lr=0.05, beta1=0.6, beta2=0.9, eps=1e-3)),
+    ("adam", dict(lr=0.05, beta1=0.0, beta2=0.95)),
+    ("adam", dict(lr=0.05, weight_decay=0.05, clip_norm=0.7)),
+]
+
+
+def run(kind, options):
+    options = dict(options)
+    clip_norm = options.pop("clip_norm", 0)
+    lr = options["lr"]
+    weights, index = [], 0
+    for shape in SHAPES:
+        size = torch.Size(shape).numel()
+        i = torch.arange(index, index + size, dtype=torch.float64)
+        weights.append(torch.sin(i + 1).reshape(shape).requires_grad_())
+        index += size
+    if kind == "adam":
+        options["betas"] = (options.pop("beta1", 0.9),
+                            options.pop("beta2", 0.999))
+        optimizer = torch.optim.Adam(weights, **options)
+    else:
+        optimizer = torch.optim.SGD(weights, **options)
+    for t in range(STEPS):
+        index = 0
+        for w in weights:
+            i = torch.arange(index, index + w.numel(),
+                             dtype=torch.float64).reshape(w.shape)
+            v = w.detach()
+            w.grad = (0.5 + 0.1 * i) * (v - torch.cos(i)) + 0.3 * torch.sin(
+                v + t)
+            index += w.numel()
+        if clip_norm:
+            torch.nn.utils.clip_grad_norm_(weights, clip_norm)
+        optimizer.param_groups[0]["lr"] = lr * (1 - t / (2 * STEPS))
+        optimizer.step()
+    return torch.cat([w.detach().reshape(-1) for w in weights]).tolist()
+
+
+def toml(value):
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value)
+
+
+def main():
+    print("// Written by optimizers.py with PyTorch "
+          + torch.__version__.split("+")[0] + ".")
+    print("""
+#ifndef FEDLB_TESTS_PLUGINS_GOLDEN_OPTIMIZERS_GOLDEN_H_
+#define FEDLB_TESTS_PLUGINS_GOLDEN_OPTIMIZERS_GOLDEN_H_
+
+#include <vector>
+
+namespace fedlb {
+
+struct OptimizerGolden {
+  const char* name;
+  const char* options;          // as TOML
+  std::vector<double> weights;  // after the last step
+};
+
+inline const std::vector<OptimizerGolden>& OptimizerGoldens() {
+  static const auto* const goldens = new std::vector<OptimizerGolden>{""")
+    for kind, options in CASES:
+        lines = [f"{k} = {toml(v)}\\n" for k, v in options.items()]
+        text = "\n       ".join(f'"{line}"' for line in lines)
+        print(f'      {{"{kind}",\n       {text},')
+        values = [repr(v) for v in run(kind, options)]
+        print("       {" + ",\n        ".join(
+            ", ".join(values[i:i + 3]) for i in range(0, len(values), 3))
+            + "}},")
+    print("""  };
+  return *goldens;
+}
+
+}  // namespace fedlb
+
+#endif  // FEDLB_TESTS_PLUGINS_GOLDEN_OPTIMIZERS_GOLDEN_H_""")
+
+
+if __name__ == "__main__":
+    main()
