@@ -19,7 +19,7 @@ const std::vector<KindSkeleton>& KindSkeletons() {
           .public_members = R"(
   std::optional<fedlb::TensorList> LinearState() override;
 )",
-          .constructor = ": options_(options) {}",
+          .constructor = "\n    : options_(options) {}",
           .private_members = R"(
   absl::Status DoBegin(const fedlb::TensorLayout& layout) override;
   absl::Status DoAdd(const fedlb::Update& update) override;
@@ -28,10 +28,11 @@ const std::vector<KindSkeleton>& KindSkeletons() {
   const Options options_;
   fedlb::WeightedMean mean_;
 )",
-          .includes = R"(#include <cmath>
+          .includes = R"(
+#include <cmath>
 )",
-          .definitions =
-              R"(absl::Status @CLASS@::DoBegin(const fedlb::TensorLayout& layout) {
+          .definitions = R"(
+absl::Status @CLASS@::DoBegin(const fedlb::TensorLayout& layout) {
   mean_.Begin(layout);
   return absl::OkStatus();
 }
@@ -42,7 +43,9 @@ absl::Status @CLASS@::DoAdd(const fedlb::Update& update) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<fedlb::TensorList> @CLASS@::DoFinish() { return mean_.Mean(); }
+absl::StatusOr<fedlb::TensorList> @CLASS@::DoFinish() {
+  return mean_.Mean();
+}
 
 std::optional<fedlb::TensorList> @CLASS@::LinearState() {
   return mean_.LinearState();
@@ -80,15 +83,16 @@ TEST(@CLASS@Test, WeighsByExamples) {
           .standard_header = "",
           .sdk_header = "",
           .public_members = "",
-          .constructor = ": options_(options) {}",
+          .constructor = "\n    : options_(options) {}",
           .private_members = R"(
   absl::StatusOr<int64_t> DoBatchSize(int64_t round, int64_t client) override;
 
   const Options options_;
 )",
           .includes = "",
-          .definitions =
-              R"(absl::StatusOr<int64_t> @CLASS@::DoBatchSize(int64_t /*round*/,
+          .definitions = R"(
+absl::StatusOr<int64_t> @CLASS@::DoBatchSize(
+    int64_t /*round*/,
     int64_t /*client*/) {
   return options_.batch_size;
 }
@@ -116,13 +120,14 @@ TEST(@CLASS@Test, WeighsByExamples) {
                               const fedlb::TensorList& weights,
                               fedlb::TensorList& gradient) const override;
 )",
-          .constructor = ": options_(options) {}",
+          .constructor = "\n    : options_(options) {}",
           .private_members = R"(
   const Options options_;
 )",
           .includes = "",
-          .definitions =
-              R"(absl::Status @CLASS@::AdjustGradient(const fedlb::RoundTask& task,
+          .definitions = R"(
+absl::Status @CLASS@::AdjustGradient(
+    const fedlb::RoundTask& task,
     const fedlb::ClientState& /*state*/, const fedlb::TensorList& weights,
     fedlb::TensorList& gradient) const {
   fedlb::AddScaled(weights, options_.pull, gradient);
@@ -162,21 +167,24 @@ TEST(@CLASS@Test, WeighsByExamples) {
                           fedlb::Update& update) const override;
   int64_t BytesPerClient(const fedlb::TensorLayout& layout) const override;
 )",
-          .constructor =
-              R"(: type_(options.type == "float16" ? at::kHalf : at::kBFloat16) {})",
+          .constructor = R"(
+    : type_(options.type == "float16" ? at::kHalf : at::kBFloat16) {})",
           .private_members = R"(
   const at::ScalarType type_;
 )",
-          .includes = R"(#include <cstddef>
+          .includes = R"(
+#include <cstddef>
 #include <utility>
 )",
-          .definitions = R"(namespace {
+          .definitions = R"(
+namespace {
 
 constexpr char kGroup[] = "compressed.half";
 
 }  // namespace
 
-absl::Status @CLASS@::Compress(fedlb::Update& update,
+absl::Status @CLASS@::Compress(
+    fedlb::Update& update,
     fedlb::ComponentState& /*residual*/) const {
   fedlb::TensorList encoded;
   for (const at::Tensor& tensor : update.parameters()) {
@@ -187,7 +195,8 @@ absl::Status @CLASS@::Compress(fedlb::Update& update,
   return absl::OkStatus();
 }
 
-absl::Status @CLASS@::Decompress(const fedlb::TensorLayout& layout,
+absl::Status @CLASS@::Decompress(
+    const fedlb::TensorLayout& layout,
     fedlb::Update& update) const {
   fedlb::TensorLayout expected = layout;
   for (fedlb::TensorSpec& spec : expected) {
@@ -207,7 +216,8 @@ absl::Status @CLASS@::Decompress(const fedlb::TensorLayout& layout,
   return absl::OkStatus();
 }
 
-int64_t @CLASS@::BytesPerClient(const fedlb::TensorLayout& /*layout*/) const {
+int64_t @CLASS@::BytesPerClient(
+    const fedlb::TensorLayout& /*layout*/) const {
   return 0;
 }
 )",
@@ -240,7 +250,8 @@ int64_t @CLASS@::BytesPerClient(const fedlb::TensorLayout& /*layout*/) const {
   const std::vector<int64_t>& labels(fedlb::Split split) const override;
   int64_t memory_bytes() const override;
 )",
-          .constructor = R"(: type_(context.dtype) {
+          .constructor = R"(
+    : type_(context.dtype) {
   fedlb::RandomStream random({.seed = context.seed, .purpose = "@NAME@"});
   for (Points* points : {&train_, &test_}) {
     points->inputs = at::empty({options.examples, 1}, at::kDouble);
@@ -266,14 +277,15 @@ int64_t @CLASS@::BytesPerClient(const fedlb::TensorLayout& /*layout*/) const {
   Points train_;
   Points test_;
 )",
-          .includes = R"(#include <cstddef>
+          .includes = R"(
+#include <cstddef>
 
 #include <ATen/ops/empty.h>
 
 #include "fedlb/random.h"
 )",
-          .definitions =
-              R"(const @CLASS@::Points& @CLASS@::points(fedlb::Split split) const {
+          .definitions = R"(
+const @CLASS@::Points& @CLASS@::points(fedlb::Split split) const {
   return split == fedlb::Split::kTrain ? train_ : test_;
 }
 
@@ -289,7 +301,8 @@ int64_t @CLASS@::memory_bytes() const {
   return fedlb::NumBytes({train_.inputs, test_.inputs});
 }
 
-absl::StatusOr<fedlb::Batch> @CLASS@::DoLoad(fedlb::Split split,
+absl::StatusOr<fedlb::Batch> @CLASS@::DoLoad(
+    fedlb::Split split,
     absl::Span<const int64_t> indices,
     const fedlb::RandomKey* /*epoch_key*/) const {
   const Points& from = points(split);
@@ -329,7 +342,7 @@ absl::StatusOr<fedlb::Batch> @CLASS@::DoLoad(fedlb::Split split,
           .public_members = R"(
   fedlb::ScalarMap Report() const override;
 )",
-          .constructor = ": options_(options) {}",
+          .constructor = "\n    : options_(options) {}",
           .private_members = R"(
   absl::Status DoMap(const fedlb::StepContext& context,
                      fedlb::TensorList& gradient) override;
@@ -337,11 +350,13 @@ absl::StatusOr<fedlb::Batch> @CLASS@::DoLoad(fedlb::Split split,
   const Options options_;
   double gain_ = 1;
 )",
-          .includes = R"(#include <algorithm>
+          .includes = R"(
+#include <algorithm>
 #include <cmath>
 )",
-          .definitions =
-              R"(absl::Status @CLASS@::DoMap(const fedlb::StepContext& /*context*/,
+          .definitions = R"(
+absl::Status @CLASS@::DoMap(
+    const fedlb::StepContext& /*context*/,
     fedlb::TensorList& gradient) {
   const double norm = std::sqrt(fedlb::SquaredNorm(gradient));
   gain_ = options_.max_norm / std::max(norm, options_.max_norm);
@@ -349,7 +364,9 @@ absl::StatusOr<fedlb::Batch> @CLASS@::DoLoad(fedlb::Split split,
   return absl::OkStatus();
 }
 
-fedlb::ScalarMap @CLASS@::Report() const { return {{"gain", gain_}}; }
+fedlb::ScalarMap @CLASS@::Report() const {
+  return {{"gain", gain_}};
+}
 )",
           .test_includes = R"(
 #include <ATen/ops/full.h>
@@ -376,13 +393,13 @@ fedlb::ScalarMap @CLASS@::Report() const { return {{"gain", gain_}}; }
           .public_members = R"(
   double Factor(int64_t round, int64_t num_rounds) const override;
 )",
-          .constructor = ": options_(options) {}",
+          .constructor = "\n    : options_(options) {}",
           .private_members = R"(
   const Options options_;
 )",
           .includes = "",
-          .definitions =
-              R"(double @CLASS@::Factor(int64_t round, int64_t /*num_rounds*/) const {
+          .definitions = R"(
+double @CLASS@::Factor(int64_t round, int64_t /*num_rounds*/) const {
   return 1 / (1 + options_.decay * static_cast<double>(round));
 }
 )",
@@ -404,7 +421,7 @@ fedlb::ScalarMap @CLASS@::Report() const { return {{"gain", gain_}}; }
           .standard_header = "",
           .sdk_header = "",
           .public_members = "",
-          .constructor = R"({
+          .constructor = R"( {
   int64_t inputs = 1;
   for (const int64_t size : context.example_shape) {
     inputs *= size;
@@ -424,14 +441,15 @@ fedlb::ScalarMap @CLASS@::Report() const { return {{"gain", gain_}}; }
   at::Tensor weight_;
   at::Tensor bias_;
 )",
-          .includes = R"(#include <ATen/ops/empty.h>
+          .includes = R"(
+#include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/zeros.h>
 
 #include "fedlb/random.h"
 )",
-          .definitions =
-              R"(at::Tensor @CLASS@::DoForward(const at::Tensor& inputs) {
+          .definitions = R"(
+at::Tensor @CLASS@::DoForward(const at::Tensor& inputs) {
   return at::linear(inputs.flatten(1), weight_, bias_);
 }
 )",
@@ -465,7 +483,7 @@ fedlb::ScalarMap @CLASS@::Report() const { return {{"gain", gain_}}; }
   fedlb::OptimizerTraits traits() const override { return {}; }
   int64_t StateBytes(const fedlb::TensorLayout& layout) const override;
 )",
-          .constructor = ": options_(options) {}",
+          .constructor = "\n    : options_(options) {}",
           .private_members = R"(
   absl::Status DoStep(const fedlb::TensorList& gradient, double lr,
                       fedlb::TensorList& weights) override;
@@ -473,14 +491,16 @@ fedlb::ScalarMap @CLASS@::Report() const { return {{"gain", gain_}}; }
   const Options options_;
 )",
           .includes = "",
-          .definitions =
-              R"(absl::Status @CLASS@::DoStep(const fedlb::TensorList& gradient,
+          .definitions = R"(
+absl::Status @CLASS@::DoStep(
+    const fedlb::TensorList& gradient,
     double lr, fedlb::TensorList& weights) {
   fedlb::AddScaled(gradient, -lr, weights);
   return absl::OkStatus();
 }
 
-int64_t @CLASS@::StateBytes(const fedlb::TensorLayout& /*layout*/) const {
+int64_t @CLASS@::StateBytes(
+    const fedlb::TensorLayout& /*layout*/) const {
   return 0;
 }
 )",
@@ -505,7 +525,7 @@ int64_t @CLASS@::StateBytes(const fedlb::TensorLayout& /*layout*/) const {
           .standard_header = "",
           .sdk_header = "",
           .public_members = "",
-          .constructor = ": options_(options) {}",
+          .constructor = "\n    : options_(options) {}",
           .private_members = R"(
   absl::StatusOr<fedlb::Partition> DoDeal(absl::Span<const int64_t> indices,
                                           absl::Span<const int64_t> labels,
@@ -514,9 +534,11 @@ int64_t @CLASS@::StateBytes(const fedlb::TensorLayout& /*layout*/) const {
 
   const Options options_;
 )",
-          .includes = R"(#include <cstddef>
+          .includes = R"(
+#include <cstddef>
 )",
-          .definitions = R"(absl::StatusOr<fedlb::Partition> @CLASS@::DoDeal(
+          .definitions = R"(
+absl::StatusOr<fedlb::Partition> @CLASS@::DoDeal(
     absl::Span<const int64_t> indices, absl::Span<const int64_t> /*labels*/,
     int64_t /*num_classes*/, int64_t num_clients) {
   const auto block = static_cast<size_t>(options_.block);
@@ -546,7 +568,7 @@ int64_t @CLASS@::StateBytes(const fedlb::TensorLayout& /*layout*/) const {
           .standard_header = "#include <vector>\n",
           .sdk_header = "",
           .public_members = "",
-          .constructor = ": options_(options) {}",
+          .constructor = "\n    : options_(options) {}",
           .private_members = R"(
   absl::StatusOr<std::vector<int64_t>> DoSample(
       const fedlb::SamplingRequest& request) override;
@@ -554,8 +576,8 @@ int64_t @CLASS@::StateBytes(const fedlb::TensorLayout& /*layout*/) const {
   const Options options_;
 )",
           .includes = "",
-          .definitions =
-              R"(absl::StatusOr<std::vector<int64_t>> @CLASS@::DoSample(
+          .definitions = R"(
+absl::StatusOr<std::vector<int64_t>> @CLASS@::DoSample(
     const fedlb::SamplingRequest& request) {
   const auto clients = static_cast<int64_t>(request.num_examples.size());
   std::vector<int64_t> cohort;
@@ -587,13 +609,13 @@ int64_t @CLASS@::StateBytes(const fedlb::TensorLayout& /*layout*/) const {
           .public_members = R"(
   fedlb::RoundWork Plan(int64_t round) const override;
 )",
-          .constructor = ": options_(options) {}",
+          .constructor = "\n    : options_(options) {}",
           .private_members = R"(
   const Options options_;
 )",
           .includes = "",
-          .definitions =
-              R"(fedlb::RoundWork @CLASS@::Plan(int64_t /*round*/) const {
+          .definitions = R"(
+fedlb::RoundWork @CLASS@::Plan(int64_t /*round*/) const {
   return {.kind = fedlb::RoundWork::Kind::kLocalSteps,
           .local_steps = options_.local_steps};
 }
@@ -618,7 +640,7 @@ int64_t @CLASS@::StateBytes(const fedlb::TensorLayout& /*layout*/) const {
   int64_t concurrency() const override { return options_.workers; }
   fedlb::TransportTraffic traffic() const override { return {}; }
 )",
-          .constructor = ": options_(options) {}",
+          .constructor = "\n    : options_(options) {}",
           .private_members = R"(
   absl::Status DoOpen(fedlb::ClientHost& host) override;
   absl::Status DoRunRound(const fedlb::RoundTask& task,
@@ -628,16 +650,18 @@ int64_t @CLASS@::StateBytes(const fedlb::TensorLayout& /*layout*/) const {
   const Options options_;
   fedlb::ClientHost* host_ = nullptr;
 )",
-          .includes = R"(#include <cstddef>
+          .includes = R"(
+#include <cstddef>
 #include <utility>
 )",
-          .definitions =
-              R"(absl::Status @CLASS@::DoOpen(fedlb::ClientHost& host) {
+          .definitions = R"(
+absl::Status @CLASS@::DoOpen(fedlb::ClientHost& host) {
   host_ = &host;
   return host.StartWorkers(options_.workers);
 }
 
-absl::Status @CLASS@::DoRunRound(const fedlb::RoundTask& task,
+absl::Status @CLASS@::DoRunRound(
+    const fedlb::RoundTask& task,
     absl::Span<const fedlb::ClientAssignment> cohort, fedlb::UpdateSink& sink) {
   host_->ForEach(
       static_cast<int64_t>(cohort.size()),
@@ -651,7 +675,13 @@ absl::Status @CLASS@::DoRunRound(const fedlb::RoundTask& task,
         fedlb::ClientState state = host_->states().Get(client.client);
         absl::StatusOr<fedlb::Update> update = worker.Run(task, client, state);
         if (!update.ok()) {
-          sink.Drop(slot, update.status());
+          // A client whose data is bad is left out. Everything else, memory for
+          // one, concerns the whole process and ends the round.
+          if (fedlb::FailureOf(update.status()) == fedlb::Failure::kDiverged) {
+            sink.Drop(slot, update.status());
+          } else {
+            sink.Cancel(update.status());
+          }
           return;
         }
         host_->states().Stage(client.client, std::move(state));

@@ -45,7 +45,8 @@ void RegisterComponents(fedlb::PluginRegistrar& registrar) {
 }  // namespace
 }  // namespace @NAME@_plugin
 
-FEDLB_PLUGIN("@NAME@", "0.1.0", @NAME@_plugin::RegisterComponents);
+FEDLB_PLUGIN("@NAME@", "0.1.0",
+             @NAME@_plugin::RegisterComponents);
 )";
 
 constexpr char kHeader[] =
@@ -73,14 +74,16 @@ class @CLASS@ final : public fedlb::@BASE@ {
  public:
   using Options = @CLASS@Options;
   static constexpr char kName[] = "@NAME@";
-  static constexpr char kSummary[] = "@SUMMARY@";
+  static constexpr char kSummary[] =
+      "@SUMMARY@";
 
   static fedlb::ParamSchema<Options> Schema();
   static absl::StatusOr<std::unique_ptr<@CLASS@>> Create(
       const Options& options, const fedlb::ComponentContext& context);
 @PUBLIC@
  private:
-  @CLASS@(const Options& options, const fedlb::ComponentContext& context);
+  @CLASS@(const Options& options,
+      const fedlb::ComponentContext& context);
 @PRIVATE@};
 
 }  // namespace @NAME@_plugin
@@ -90,7 +93,6 @@ class @CLASS@ final : public fedlb::@BASE@ {
 
 constexpr char kSource[] =
     R"(#include "@NAME@.h"
-
 @INCLUDES@
 namespace @NAME@_plugin {
 
@@ -101,13 +103,13 @@ fedlb::ParamSchema<@CLASS@Options> @CLASS@::Schema() {
 
 absl::StatusOr<std::unique_ptr<@CLASS@>> @CLASS@::Create(
     const Options& options, const fedlb::ComponentContext& context) {
-  return std::unique_ptr<@CLASS@>(new @CLASS@(options, context));
+  return std::unique_ptr<@CLASS@>(
+      new @CLASS@(options, context));
 }
 
-@CLASS@::@CLASS@(const Options& options,
-    [[maybe_unused]] const fedlb::ComponentContext& context)
-    @CONSTRUCTOR@
-
+@CLASS@::@CLASS@(
+    const Options& options,
+    [[maybe_unused]] const fedlb::ComponentContext& context)@CONSTRUCTOR@
 @DEFINITIONS@
 }  // namespace @NAME@_plugin
 )";

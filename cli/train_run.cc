@@ -300,7 +300,7 @@ Progress Describe(const RoundProgress& round) {
   progress.unit = "round";
   std::vector<std::string> parts;
   if (!std::isnan(round.train_loss)) {
-    parts.push_back(absl::StrCat("loss ", FormatNumber(round.train_loss, 4)));
+    parts.push_back(absl::StrFormat("loss %.4f", round.train_loss));
   }
   if (!std::isnan(round.test_accuracy)) {
     parts.push_back(absl::StrFormat("accuracy %.4f", round.test_accuracy));

@@ -17,150 +17,17 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "fedlb/status.h"
+#include "toml_shape.h"
 #include "toml_text.h"
 
 namespace fedlb {
 namespace {
 
 constexpr size_t kMaxBytes = size_t{1} << 20;
-constexpr int kMaxKeyParts = 32;
-constexpr int kMaxNesting = 64;
-
-std::string Position(absl::string_view source, int64_t line, int64_t column) {
-  return absl::StrCat(source, ":", line, ":", column);
-}
-
-// Looks for what toml++ 3.3 cannot survive: it recurses once per part of a
-// dotted key and overflows the stack at 10^5 of them.
-//
-// The scan knows only strings, comments and brackets. It splits the text as
-// the parser does up to the first error of syntax, where the parser stops, so
-// that what it misjudges afterwards is never reached.
-class ShapeScanner {
- public:
-  ShapeScanner(absl::string_view text, absl::string_view source)
-      : text_(text), source_(source) {}
-
-  absl::Status Scan() {
-    while (at_ < text_.size()) {
-      switch (text_[at_]) {
-        case '#':
-          SkipComment();
-          continue;
-        case '"':
-        case '\'':
-          SkipString(text_[at_]);
-          continue;
-        case '.':
-          if (++key_parts_ > kMaxKeyParts) {
-            return Error(absl::StrCat("a key has more than ", kMaxKeyParts,
-                                      " dotted parts"));
-          }
-          break;
-        case '[':
-        case '{':
-          if (++depth_ > kMaxNesting) {
-            return Error(absl::StrCat("values are nested more than ",
-                                      kMaxNesting, " deep"));
-          }
-          key_parts_ = 1;
-          break;
-        case ']':
-        case '}':
-          depth_ = std::max(0, depth_ - 1);
-          key_parts_ = 1;
-          break;
-        case '=':
-        case ',':
-          key_parts_ = 1;
-          break;
-        case '\n':
-          NextLine();
-          break;
-        default:
-          break;
-      }
-      ++at_;
-    }
-    return absl::OkStatus();
-  }
-
- private:
-  absl::Status Error(absl::string_view reason) const {
-    return ConfigError(absl::StrCat(
-        Position(source_, line_, static_cast<int64_t>(at_ - line_start_) + 1),
-        ": ", reason));
-  }
-
-  void NextLine() {
-    key_parts_ = 1;
-    ++line_;
-    line_start_ = at_ + 1;
-  }
-
-  void SkipComment() { at_ = std::min(text_.find('\n', at_), text_.size()); }
-
-  size_t QuotesAt(size_t position, char quote) const {
-    size_t count = 0;
-    while (position + count < text_.size() &&
-           text_[position + count] == quote) {
-      ++count;
-    }
-    return count;
-  }
-
-  // From the opening quote to behind the closing one.
-  void SkipString(char quote) {
-    const size_t opening = QuotesAt(at_, quote);
-    if (opening == 2) {  // empty
-      at_ += 2;
-      return;
-    }
-    const bool multi_line = opening >= 3;
-    at_ += multi_line ? 3 : 1;
-    while (at_ < text_.size()) {
-      const char c = text_[at_];
-      if (c == '\\' && quote == '"') {
-        // Of a line break after the backslash, NextLine() must learn.
-        at_ += at_ + 1 < text_.size() && text_[at_ + 1] != '\n' ? 2 : 1;
-      } else if (c == quote) {
-        const size_t closing = QuotesAt(at_, quote);
-        if (!multi_line) {
-          ++at_;
-          return;
-        }
-        if (closing >= 3) {
-          // Up to two quotes may stand before the three that close.
-          at_ += std::min<size_t>(closing, 5);
-          return;
-        }
-        at_ += closing;
-      } else if (c == '\n') {
-        if (!multi_line) {
-          return;
-        }
-        const int parts = key_parts_;
-        NextLine();
-        key_parts_ = parts;
-        ++at_;
-      } else {
-        ++at_;
-      }
-    }
-  }
-
-  const absl::string_view text_;
-  const absl::string_view source_;
-  size_t at_ = 0;
-  size_t line_start_ = 0;
-  int64_t line_ = 1;
-  int depth_ = 0;
-  int key_parts_ = 1;
-};
 
 std::string PositionOf(absl::string_view source,
                        const toml::source_region& at) {
-  return Position(source, at.begin.line, at.begin.column);
+  return absl::StrCat(source, ":", at.begin.line, ":", at.begin.column);
 }
 
 absl::StatusOr<ConfigTable> ConvertTable(const toml::table& table,
@@ -171,9 +38,9 @@ absl::StatusOr<ConfigValue> ConvertValue(const toml::node& node,
                                          std::string origin,
                                          absl::string_view what,
                                          absl::string_view source, int depth) {
-  if (depth > kMaxNesting) {
+  if (depth > kMaxTomlNesting) {
     return ConfigError(absl::StrCat(origin, ": tables and lists are nested ",
-                                    "more than ", kMaxNesting, " deep"));
+                                    "more than ", kMaxTomlNesting, " deep"));
   }
   switch (node.type()) {
     case toml::node_type::boolean:
@@ -318,7 +185,7 @@ absl::StatusOr<ConfigTable> Assignment(const std::vector<std::string>& parts,
   const bool has_empty_part =
       std::any_of(parts.begin(), parts.end(),
                   [](const std::string& part) { return part.empty(); });
-  if (has_empty_part || parts.size() > kMaxKeyParts) {
+  if (has_empty_part || parts.size() > kMaxTomlKeyParts) {
     return ConfigError(absl::StrCat(origin, ": write ", usage));
   }
   if (!IsUtf8(origin) || !IsUtf8(text)) {
@@ -420,7 +287,7 @@ class TomlPrinter {
 
   // Tables too deep for a dotted header are printed inline.
   static bool HasHeader(const ConfigValue& value, int depth) {
-    return value.As<ConfigTable>() != nullptr && depth < kMaxKeyParts;
+    return value.As<ConfigTable>() != nullptr && depth < kMaxTomlKeyParts;
   }
 
   void EndLine(const std::string& origin) {
@@ -451,7 +318,7 @@ absl::StatusOr<ConfigTable> ParseToml(absl::string_view text,
   if (text.size() > kMaxBytes) {
     return ConfigError(absl::StrCat(source, ": larger than 1 MiB"));
   }
-  FEDLB_RETURN_IF_ERROR(ShapeScanner(text, source).Scan());
+  FEDLB_RETURN_IF_ERROR(CheckTomlShape(text, source));
   try {
     const toml::table table =
         toml::parse(std::string_view(text.data(), text.size()), source);

@@ -10,7 +10,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "fedlb/config.h"
 #include "fedlb/fingerprint.h"
 #include "fedlb/run_directory.h"
 #include "fedlb/status.h"
@@ -185,14 +184,13 @@ absl::StatusOr<ExperimentPlan> FederatedExperiment::Plan() {
   const TensorLayout& layout = f.model->parameter_layout();
   const int64_t workers = std::max<int64_t>(
       1, std::min(f.transport->concurrency(), plan.cohort_size));
-  const bool local_steps =
-      f.sync_policy->Plan(0).kind == RoundWork::Kind::kLocalSteps;
   plan.dataset_bytes = f.dataset->memory_bytes();
   plan.model_bytes = 2 * model_bytes * workers;
   plan.optimizer_bytes =
-      local_steps ? workers * f.optimizer->StateBytes(layout) +
-                        f.server_optimizer->StateBytes(layout)
-                  : f.optimizer->StateBytes(layout);
+      f.server_optimizer != nullptr
+          ? workers * f.optimizer->StateBytes(layout) +
+                f.server_optimizer->StateBytes(layout)
+          : f.optimizer->StateBytes(layout);
   plan.client_state_bytes =
       plan.clients * (static_cast<int64_t>(sizeof(ClientState)) +
                       f.client_algorithm->BytesPerClient(layout) +
@@ -211,27 +209,27 @@ absl::StatusOr<ExperimentPlan> FederatedExperiment::Plan() {
   return plan;
 }
 
+// Where the run begins or goes on; the folder then says what runs in it.
 absl::StatusOr<RunState> FederatedExperiment::PrepareState(
     RunDirectory& directory, const TrainOptions& options) {
   Federation& f = *federation_;
-  if (!options.resume) {
-    FEDLB_RETURN_IF_ERROR(directory.WriteFile(
-        "config.toml", PrintToml(f.config.resolved, /*with_origins=*/false)));
-    FEDLB_RETURN_IF_ERROR(
-        directory.WriteFile("run.json", RunRecord(f, options)));
-    return RunState(f);
+  RunState state(f);
+  if (options.resume) {
+    absl::StatusOr<StoredCheckpoint> checkpoint =
+        directory.LoadNewestCheckpoint();
+    if (checkpoint.ok()) {
+      FEDLB_ASSIGN_OR_RETURN(state, RestoreCheckpoint(*checkpoint, f));
+      f.logger->Info(absl::StrCat("resumed after round ", state.next_round));
+    } else if (!absl::IsNotFound(checkpoint.status())) {
+      // None at all means killed before the first: the run begins again.
+      return checkpoint.status();
+    }
+    FEDLB_RETURN_IF_ERROR(directory.TruncateMetrics(state.metrics_length));
   }
-  absl::StatusOr<StoredCheckpoint> checkpoint =
-      directory.LoadNewestCheckpoint();
-  if (absl::IsNotFound(checkpoint.status())) {
-    // Killed before the first checkpoint: the run begins again.
-    FEDLB_RETURN_IF_ERROR(directory.TruncateMetrics(0));
-    return RunState(f);
-  }
-  FEDLB_RETURN_IF_ERROR(checkpoint.status());
-  FEDLB_ASSIGN_OR_RETURN(RunState state, RestoreCheckpoint(*checkpoint, f));
-  FEDLB_RETURN_IF_ERROR(directory.TruncateMetrics(state.metrics_length));
-  f.logger->Info(absl::StrCat("resumed after round ", state.next_round));
+  FEDLB_RETURN_IF_ERROR(directory.WriteFile(
+      "config.toml", PrintConfig(f.config, /*with_origins=*/false)));
+  FEDLB_RETURN_IF_ERROR(
+      directory.WriteFile("run.json", RunRecord(f, options)));
   return state;
 }
 

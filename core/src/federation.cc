@@ -134,19 +134,21 @@ absl::StatusOr<std::unique_ptr<Federation>> Federation::Create(
       registry.Create<GradientMapper>(table("gradient_mapper"), context));
   FEDLB_ASSIGN_OR_RETURN(
       f.optimizer, registry.Create<Optimizer>(table("optimizer"), context));
-  FEDLB_ASSIGN_OR_RETURN(
-      f.server_optimizer,
-      registry.Create<Optimizer>(table("server_optimizer"), context));
+  if (config.components.count("server_optimizer") > 0) {
+    FEDLB_ASSIGN_OR_RETURN(
+        f.server_optimizer,
+        registry.Create<Optimizer>(table("server_optimizer"), context));
+  }
   FEDLB_ASSIGN_OR_RETURN(f.model,
                          registry.Create<Model>(table("model"), context));
   FEDLB_ASSIGN_OR_RETURN(
       f.transport, registry.Create<Transport>(table("transport"), context));
 
-  const bool gradient_rounds =
-      f.sync_policy->Plan(0).kind == RoundWork::Kind::kGradient;
-  const Optimizer& behind_mapper = f.maps_on_server() && !gradient_rounds
-                                       ? *f.server_optimizer
-                                       : *f.optimizer;
+  const bool maps_deltas =
+      f.maps_on_server() &&
+      f.sync_policy->Plan(0).kind == RoundWork::Kind::kLocalSteps;
+  const Optimizer& behind_mapper =
+      maps_deltas ? *f.server_optimizer : *f.optimizer;
   FEDLB_RETURN_IF_ERROR(Annotate(
       f.gradient_mapper->CheckOptimizer(behind_mapper.traits(), logger),
       "[gradient_mapper]"));

@@ -52,8 +52,8 @@ struct Federation {
   std::unique_ptr<Compressor> compressor;
   std::unique_ptr<Aggregator> aggregator;
   std::unique_ptr<GradientMapper> gradient_mapper;
-  // [optimizer]: takes the aggregate of gradients. [server_optimizer]: takes
-  // pseudo-gradients, minus the mean delta.
+  // [optimizer] takes the aggregate of gradients; [server_optimizer] takes
+  // pseudo-gradients, minus the mean delta, and is null where no round has any.
   std::unique_ptr<Optimizer> optimizer;
   std::unique_ptr<Optimizer> server_optimizer;
   std::unique_ptr<Model> model;  // for layout and initial weights

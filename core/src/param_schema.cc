@@ -137,6 +137,21 @@ absl::string_view Expectation(absl::string_view type, const ConfigValue& value,
   return *storage;
 }
 
+// Whether `value`, which `options` has read, satisfies the constraint.
+bool MeetsConstraint(const internal::ParamField& field,
+                     const ConfigValue& value, const void* options) {
+  const Constraint& constraint = field.info.constraint;
+  if (!constraint.holds) {
+    return true;
+  }
+  if (value.As<std::string>() == nullptr || field.info.type == "string") {
+    return constraint.holds(value);
+  }
+  // "8GiB" has become a number, and bounds do not concern "auto".
+  const ConfigValue read = field.write(options);
+  return read.As<std::string>() != nullptr || constraint.holds(read);
+}
+
 absl::Status ParseField(const internal::ParamField& field,
                         const ConfigValue& value, void* options) {
   const ParamInfo& info = field.info;
@@ -151,7 +166,7 @@ absl::Status ParseField(const internal::ParamField& field,
   if (!IsFinite(value)) {
     return error("must be finite");
   }
-  if (info.constraint.holds && !info.constraint.holds(value)) {
+  if (!MeetsConstraint(field, value, options)) {
     std::string hint;
     if (const std::string* text = value.As<std::string>()) {
       std::vector<std::string> choices;

@@ -246,32 +246,27 @@ void KeepForever(boost::dll::shared_library library) {
   libraries->push_back(std::move(library));
 }
 
-// Loads the library and gives its descriptor.
+// Loads the library and gives its descriptor. An exception that leaves one of
+// its static constructors ends the process: dlopen is declared not to throw.
 absl::StatusOr<const PluginDescriptor*> Open(const JudgedFile& judged) {
   const PluginDescriptor* descriptor = nullptr;
-  const absl::Status status =
-      CatchAsStatus("its static constructors failed", [&]() -> absl::Status {
-        boost::dll::fs::error_code error;
-        boost::dll::shared_library library(
-            judged.path,
-            boost::dll::load_mode::rtld_now | boost::dll::load_mode::rtld_local,
-            error);
-        if (error) {
-          // Boost's own text is "Bad file descriptor", whatever went wrong.
-          const char* reason = dlerror();
-          return absl::InternalError(reason == nullptr ? "unknown reason"
-                                                       : reason);
-        }
-        if (library.has(kDescriptorSymbol)) {
-          descriptor = &library.get<const PluginDescriptor>(kDescriptorSymbol);
-        }
-        KeepForever(std::move(library));
-        return absl::OkStatus();
-      });
-  if (!status.ok()) {
-    return Refused(judged.path,
-                   absl::StrCat("cannot be loaded: ", status.message()));
+  boost::dll::fs::error_code error;
+  boost::dll::shared_library library(
+      judged.path,
+      boost::dll::load_mode::rtld_now | boost::dll::load_mode::rtld_local,
+      error);
+  if (error) {
+    // Boost's own text is "Bad file descriptor", whatever went wrong.
+    const char* reason = dlerror();
+    return Refused(
+        judged.path,
+        absl::StrCat("cannot be loaded: ",
+                     reason == nullptr ? "no reason given" : reason));
   }
+  if (library.has(kDescriptorSymbol)) {
+    descriptor = &library.get<const PluginDescriptor>(kDescriptorSymbol);
+  }
+  KeepForever(std::move(library));
   if (descriptor == nullptr) {
     return Refused(judged.path,
                    absl::StrCat("has no symbol ", kDescriptorSymbol));

@@ -1,6 +1,7 @@
 #include "fedlb/random.h"
 
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -135,17 +136,25 @@ std::vector<int64_t> RandomStream::SampleWithoutReplacement(
 }
 
 ShuffledOrder::ShuffledOrder(const RandomKey& key, int64_t size) : size_(size) {
-  half_bits_ = 1;
+  RandomStream stream(key);
+  if (size <= kMaxShuffled) {
+    shuffled_.resize(static_cast<size_t>(size));
+    std::iota(shuffled_.begin(), shuffled_.end(), 0);
+    stream.Shuffle(absl::MakeSpan(shuffled_));
+    return;
+  }
   while ((int64_t{1} << (2 * half_bits_)) < size) {
     ++half_bits_;
   }
-  RandomStream stream(key);
   for (uint64_t& round_key : round_keys_) {
     round_key = stream();
   }
 }
 
 int64_t ShuffledOrder::operator[](int64_t position) const {
+  if (!shuffled_.empty()) {
+    return shuffled_[static_cast<size_t>(position)];
+  }
   const uint64_t mask = (uint64_t{1} << half_bits_) - 1;
   auto value = static_cast<uint64_t>(position);
   // The network permutes a domain of at most four times the size; walking its

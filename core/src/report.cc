@@ -48,20 +48,24 @@ const std::array<Chart, 4>& Charts() {
       {"Accuracy",
        {{"train_accuracy", "train"},
         {"test_accuracy", "test"},
-        {"test_accuracy_top5", "test, top 5"}}},
-      {"Loss", {{"train_loss", "train"}, {"test_loss", "test"}}},
+        {"test_accuracy_top5", "test, top 5"},
+        {"validation_accuracy", "validation"}}},
+      {"Loss",
+       {{"train_loss", "train"},
+        {"test_loss", "test"},
+        {"validation_loss", "validation"}}},
       {"Gradient change \u0394(g)",
        {{"gradient_change", "\u0394(g)"}},
        /*shade_critical=*/true},
-      {"Gain \u03b3", {{"gain", "\u03b3"}}, /*shade_critical=*/true},
+      {"Gain \u03b3", {{"mapper.gain", "\u03b3"}}, /*shade_critical=*/true},
   }};
   return charts;
 }
 
 // What the table shows, in this order, from the newest round that has it.
-constexpr std::array<Series, 15> kFigures = {{
-    {"round", "Round"},
-    {"rounds", "Rounds"},
+constexpr std::array<Series, 17> kFigures = {{
+    {"round", "Rounds done"},
+    {"rounds", "Rounds planned"},
     {"steps", "Optimizer steps"},
     {"samples", "Samples"},
     {"seconds", "Training time, s"},
@@ -71,10 +75,12 @@ constexpr std::array<Series, 15> kFigures = {{
     {"test_loss", "Test loss"},
     {"test_accuracy", "Test accuracy"},
     {"test_accuracy_top5", "Test accuracy, top 5"},
+    {"validation_loss", "Validation loss"},
+    {"validation_accuracy", "Validation accuracy"},
     {"gradient_change", "Gradient change \u0394(g)"},
-    {"gain", "Gain \u03b3"},
-    {"survivors", "Clients in the round"},
-    {"dropped", "Updates dropped in the round"},
+    {"mapper.gain", "Gain \u03b3"},
+    {"survivors", "Updates used in the last round"},
+    {"dropped", "Updates dropped in the last round"},
 }};
 
 std::string Escaped(absl::string_view text) {
@@ -133,8 +139,9 @@ json ChartData(const Chart& chart, const std::vector<json>& rounds) {
   }
   if (chart.shade_critical) {
     for (const json& round : rounds) {
-      if (const auto critical = round.find("critical");
-          critical != round.end() && *critical == true) {
+      // A mean over clients when the detector is theirs.
+      if (HasNumber(round, "critical") &&
+          round["critical"].get<double>() >= 0.5) {
         data["critical"].push_back(round["round"]);
       }
     }

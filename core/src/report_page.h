@@ -17,11 +17,12 @@ inline constexpr char kReportHead[] = R"html(<!DOCTYPE html>
 <style>
 :root { color-scheme: light dark; --page: #f7f7f5; --card: #fff;
   --text: #1c1c1a; --muted: #6a6a64; --grid: #e4e4df; --critical: #f2e6c8;
-  --s0: #2563b8; --s1: #d1601f; --s2: #1b8a5f; }
+  --s0: #2563b8; --s1: #d1601f; --s2: #1b8a5f;
+  --s3: #8a4fb5; }
 @media (prefers-color-scheme: dark) {
   :root { --page: #17181a; --card: #202224; --text: #ececea; --muted: #a0a09a;
     --grid: #36383b; --critical: #3d3520;
-    --s0: #6ea8f7; --s1: #f0935a; --s2: #55c596; } }
+    --s0: #6ea8f7; --s1: #f0935a; --s2: #55c596; --s3: #c192ea; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 1180px; padding: 24px 16px 48px;
   background: var(--page); color: var(--text);
@@ -35,7 +36,7 @@ section, details { background: var(--card); border: 1px solid var(--grid);
 details { margin-top: 16px; }
 summary { cursor: pointer; font-weight: 600; }
 pre { overflow-x: auto; font-size: 13px; }
-table { border-collapse: collapse; width: 100%; }
+table { border-collapse: collapse; width: min(520px, 100%); }
 td { border-top: 1px solid var(--grid); padding: 4px 8px 4px 0; }
 tr:first-child td { border-top: 0; }
 td:last-child { text-align: right; font-variant-numeric: tabular-nums; }
@@ -118,10 +119,16 @@ function draw(chart) {
   const y = v => H - B - (H - T - B) * (v - yLow) / (yHigh - yLow);
 
   const half = xHigh > xLow ? (x(xLow + 1) - x(xLow)) / 2 : 6;
+  const spans = [];
   for (const round of chart.critical) {
-    const from = Math.max(L, x(round) - half);
+    const last = spans.at(-1);
+    if (last && last[1] === round - 1) last[1] = round;
+    else spans.push([round, round]);
+  }
+  for (const [first, last] of spans) {
+    const from = Math.max(L, x(first) - half);
     svg.append(node('rect', {x: from, y: T, height: H - T - B,
-        width: Math.min(W - R, x(round) + half) - from,
+        width: Math.min(W - R, x(last) + half) - from,
         fill: 'var(--critical)'}));
   }
   for (const v of yTicks) {

@@ -117,13 +117,18 @@ class StateReader {
 // the server.
 std::vector<std::pair<std::string, Component*>> StatefulComponents(
     const Federation& federation) {
-  return {{"optimizer", federation.optimizer.get()},
-          {"server_optimizer", federation.server_optimizer.get()},
-          {"gradient_mapper", federation.gradient_mapper.get()},
-          {"client_algorithm", federation.client_algorithm.get()},
-          {"batch_policy", federation.batch_policy.get()},
-          {"sync_policy", federation.sync_policy.get()},
-          {"aggregator", federation.aggregator.get()}};
+  std::vector<std::pair<std::string, Component*>> components = {
+      {"optimizer", federation.optimizer.get()},
+      {"gradient_mapper", federation.gradient_mapper.get()},
+      {"client_algorithm", federation.client_algorithm.get()},
+      {"batch_policy", federation.batch_policy.get()},
+      {"sync_policy", federation.sync_policy.get()},
+      {"aggregator", federation.aggregator.get()}};
+  if (federation.server_optimizer != nullptr) {
+    components.emplace_back("server_optimizer",
+                            federation.server_optimizer.get());
+  }
+  return components;
 }
 
 at::Tensor DoublesToTensor(const std::vector<double>& values) {

@@ -235,7 +235,7 @@ std::optional<uint64_t> CheckedBytes(const SafetensorsEntry& entry) {
 // Puts the tensors in the order of their bytes and checks that these fill the
 // data area exactly.
 absl::Status CheckExtents(uint64_t data_size,
-                         std::vector<SafetensorsEntry>& tensors) {
+                          std::vector<SafetensorsEntry>& tensors) {
   std::stable_sort(tensors.begin(), tensors.end(),
                    [](const SafetensorsEntry& a, const SafetensorsEntry& b) {
                      return std::tie(a.begin, a.end) < std::tie(b.begin, b.end);

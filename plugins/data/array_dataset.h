@@ -43,7 +43,7 @@ class ArrayDataset : public Dataset {
   }
   int64_t num_classes() const override { return contents_.num_classes; }
   const std::vector<int64_t>& labels(Split split) const override {
-    return examples(split).labels;
+    return ExamplesOf(split).labels;
   }
   int64_t memory_bytes() const override;
 
@@ -51,7 +51,7 @@ class ArrayDataset : public Dataset {
   ArrayDataset(ArrayContents contents, const ComponentContext& context);
 
  private:
-  const ExampleArray& examples(Split split) const {
+  const ExampleArray& ExamplesOf(Split split) const {
     return split == Split::kTrain ? contents_.train : contents_.test;
   }
   absl::StatusOr<Batch> DoLoad(Split split, absl::Span<const int64_t> indices,

@@ -63,7 +63,7 @@ absl::StatusOr<std::vector<int64_t>> ReadLabels(const std::string& path) {
         label = array.At<uint8_t>(i);
         break;
       case IdxType::kInt8:
-        label = array.At<int8_t>(i);
+        label = static_cast<int>(array.At<int8_t>(i));
         break;
       case IdxType::kInt16:
         label = array.At<int16_t>(i);

@@ -5,9 +5,9 @@
 
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/max_pool2d.h>
 
 #include "fedlb/status.h"
+#include "models/conv_relu_pool.h"
 
 namespace fedlb::models {
 namespace {
@@ -51,15 +51,9 @@ Cnn::Cnn(const Options& options, const ComponentContext& context) {
   fc2_bias_ = AddParameter("fc2.bias", init.Bias());
 }
 
-// ReLU and max pooling commute, value by value and gradient by gradient: what
-// is not positive everywhere in a window has its maximum among the positives,
-// and a window without positives passes 0 both ways. Pooling first leaves ReLU
-// a quarter of the work.
 at::Tensor Cnn::DoForward(const at::Tensor& inputs) {
-  at::Tensor x = at::conv2d(inputs, conv1_weight_, conv1_bias_, kOne, kOne);
-  x = at::max_pool2d(x, kTwo).relu_();
-  x = at::conv2d(x, conv2_weight_, conv2_bias_, kOne, kOne);
-  x = at::max_pool2d(x, kTwo).relu_();
+  at::Tensor x = ConvReluPool(inputs, conv1_weight_, conv1_bias_);
+  x = ConvReluPool(x, conv2_weight_, conv2_bias_);
   x = at::linear(x.flatten(1), fc1_weight_, fc1_bias_).relu_();
   return at::linear(x, fc2_weight_, fc2_bias_);
 }

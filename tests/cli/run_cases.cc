@@ -19,7 +19,8 @@
 //   envelope               stdout is the envelope of a result: the five keys,
 //                          exit_code as the process has it, error on failure
 //
-// In commands $SOURCE is the repository, $SMOKE configs/smoke.toml and $DATA
+// In commands $SOURCE is the repository, $SMOKE configs/smoke.toml, $FIXTURES
+// the folder of the libraries built in tests/core/plugins, and $DATA
 // the folder of Debian's Fashion-MNIST.
 
 #include <cstddef>
@@ -222,6 +223,7 @@ bool RunStep(const std::string& path, const Step& step,
        {"FOLDER", folder},
        {"SOURCE", FEDLB_TEST_SOURCE_DIR},
        {"SMOKE", std::string(FEDLB_TEST_SOURCE_DIR) + "/configs/smoke.toml"},
+       {"FIXTURES", FEDLB_TEST_BUILD_DIR "/tests/plugins"},
        {"DATA", "/usr/share/datasets/fashion-mnist"}});
   std::string wrong;
   if (result.timed_out) {

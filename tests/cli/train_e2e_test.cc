@@ -116,7 +116,7 @@ TEST(TrainTest, SavedConfigurationGivesTheSameRun) {
 // Every run is killed at a random moment and resumed, until 20 kills have hit.
 TEST(TrainTest, KilledRunsResumeToTheSameWeights) {
   constexpr int kKills = 20;
-  constexpr int kRounds = 40;
+  constexpr int kRounds = 100;
   const TemporaryFolder folder;
   const std::vector<std::string> settings = {
       "--set", "rounds=" + std::to_string(kRounds)};
@@ -133,6 +133,7 @@ TEST(TrainTest, KilledRunsResumeToTheSameWeights) {
   std::mt19937 random(20260101);
   std::uniform_real_distribution<double> moment(0, whole.count());
   int kills = 0;
+  int kills_in_training = 0;
   int completed = 0;
   for (int attempt = 0; kills < kKills && attempt < 20 * kKills; ++attempt) {
     const std::string name = "r" + std::to_string(completed);
@@ -146,12 +147,15 @@ TEST(TrainTest, KilledRunsResumeToTheSameWeights) {
     const ProcessResult result = process.Wait(60);
     if (result.exit_code == 128 + SIGKILL) {
       ++kills;
+      kills_in_training +=
+          std::filesystem::exists(run_dir + "/checkpoints") ? 1 : 0;
       continue;
     }
     ASSERT_EQ(Weights(result), expected) << "after " << kills << " kills";
     ++completed;
   }
   ASSERT_EQ(kills, kKills);
+  EXPECT_GE(kills_in_training, kKills / 2);
 
   const std::string name = "r" + std::to_string(completed);
   const std::string run_dir = folder.path() + "/" + name;

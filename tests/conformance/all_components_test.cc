@@ -1,7 +1,7 @@
 // Every component of every plugin that was built, held against the promises of
 // its kind.
 
-#include <map>
+#include <filesystem>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -9,17 +9,12 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
+#include "fedlb/config.h"
 #include "fedlb/plugin_loader.h"
 #include "fedlb/registry.h"
 #include "fedlb/testing/expect_conforms.h"
 
 namespace fedlb {
-
-// How a failing test names its parameter.
-void PrintTo(const ComponentEntry* entry, std::ostream* out) {
-  *out << entry->kind << " " << entry->name;
-}
-
 namespace {
 
 const ComponentRegistry& BuiltPlugins() {
@@ -35,33 +30,73 @@ const ComponentRegistry& BuiltPlugins() {
   return *registry;
 }
 
-// What a component needs in order to be made, or may do differently, by kind
-// and name.
-std::map<std::string, conformance::Deviations> Exceptions() {
-  std::map<std::string, conformance::Deviations> exceptions;
-  // Linear models begin at zero, where the loss is the same for every label.
-  exceptions["model logistic"].seed_changes_weights = false;
-  return exceptions;
+constexpr char kFashionMnist[] = "/usr/share/datasets/fashion-mnist";
+
+// A component with its defaults, or with options under which it does more.
+struct Case {
+  const ComponentEntry* entry;
+  std::string variant;
+  conformance::Deviations deviations;
+
+  std::string Name() const {
+    return absl::StrCat(entry->kind, "_", entry->name,
+                        variant.empty() ? "" : "_", variant);
+  }
+};
+
+void PrintTo(const Case& tested, std::ostream* out) { *out << tested.Name(); }
+
+struct Variant {
+  const char* kind;
+  const char* name;
+  const char* variant;
+  const char* options;  // TOML
+};
+
+constexpr Variant kVariants[] = {
+    {"aggregator", "mean", "uniform", "weighting = 'uniform'"},
+    {"gradient_mapper", "step", "clipped",
+     "scale_phase = 'always'\nclip_norm = 0.5"},
+    {"optimizer", "adam", "decaying", "weight_decay = 0.01\nclip_norm = 1.0"},
+    {"optimizer", "sgd", "nesterov",
+     "momentum = 0.9\nnesterov = true\nweight_decay = 0.01"},
+    {"transport", "inprocess", "three_workers", "workers = 3"},
+    {"transport", "inprocess", "wire", "workers = 2\nwire = true"},
+};
+
+std::vector<Case> Cases() {
+  const ComponentRegistry& registry = BuiltPlugins();
+  std::vector<Case> cases;
+  for (const ComponentEntry* entry : registry.entries()) {
+    cases.push_back({entry, "", {}});
+    if (entry->kind == "dataset" &&
+        (entry->name == "mnist" || entry->name == "idx") &&
+        std::filesystem::exists(kFashionMnist)) {
+      cases.back().deviations.options.Set(
+          "root", ConfigValue(std::string(kFashionMnist)));
+    }
+  }
+  for (const Variant& variant : kVariants) {
+    const auto entry = registry.Find(variant.kind, variant.name);
+    const auto options = ParseToml(variant.options, "variant");
+    EXPECT_EQ(entry.status(), absl::OkStatus());
+    EXPECT_EQ(options.status(), absl::OkStatus());
+    if (entry.ok() && options.ok()) {
+      cases.push_back({*entry, variant.variant, {.options = *options}});
+    }
+  }
+  return cases;
 }
 
-class AllComponentsTest
-    : public ::testing::TestWithParam<const ComponentEntry*> {};
+class AllComponentsTest : public ::testing::TestWithParam<Case> {};
 
 TEST_P(AllComponentsTest, Conforms) {
-  const ComponentEntry& entry = *GetParam();
-  const auto exceptions = Exceptions();
-  const auto found = exceptions.find(absl::StrCat(entry.kind, " ", entry.name));
-  conformance::ExpectConforms(
-      entry, BuiltPlugins(),
-      found != exceptions.end() ? found->second : conformance::Deviations());
+  conformance::ExpectConforms(*GetParam().entry, BuiltPlugins(),
+                              GetParam().deviations);
 }
 
-INSTANTIATE_TEST_SUITE_P(, AllComponentsTest,
-                         ::testing::ValuesIn(BuiltPlugins().entries()),
-                         [](const auto& info) {
-                           return absl::StrCat(info.param->kind, "_",
-                                               info.param->name);
-                         });
+INSTANTIATE_TEST_SUITE_P(, AllComponentsTest, ::testing::ValuesIn(Cases()),
+                         [](const auto& info) { return info.param.Name(); });
 
 TEST(BuiltPluginsTest, EveryKindOfARoundIsThere) {
   for (const char* kind :

@@ -291,6 +291,13 @@ TEST(HostileTomlTest, DotsElsewhereAreCountedByNobody) {
               IsConfigError("x.toml:2:65: a key has more than 32"));
 }
 
+TEST(HostileTomlTest, NothingButQuotesIsReadInNoTime) {
+  for (const char* quote : {"\"", "'"}) {
+    EXPECT_THAT(ParseToml("a = " + Repeat(quote, 1000000), "x"),
+                IsConfigError("x:1:"));
+  }
+}
+
 TEST(HostileTomlTest, DeepNestingIsRefused) {
   const auto arrays = [](int depth) {
     return "a = " + Repeat("[", depth) + Repeat("]", depth);

@@ -24,8 +24,11 @@ constexpr bool kCaching = false;
 #else
 constexpr bool kCaching = true;
 #endif
-#define SKIP_WITHOUT_CACHE() \
-  if (!kCaching) GTEST_SKIP() << "AddressSanitizer builds cache nothing"
+#define SKIP_WITHOUT_CACHE()                                 \
+  if (!kCaching) {                                           \
+    GTEST_SKIP() << "AddressSanitizer builds cache nothing"; \
+  }                                                          \
+  static_assert(true, "require a trailing semicolon")
 
 constexpr int64_t kMegabyte = 1 << 20;
 

@@ -117,7 +117,7 @@ TEST(ParamSchemaTest, UnknownKeyNamesTheNearest) {
 
 TEST(ParamSchemaTest, KeyOfAnyLengthMakesAShortMessage) {
   const auto options = ParseOne(std::string(1 << 20, 'x') + "\n", true);
-  ASSERT_THAT(options, IsConfigError("unknown key `xxx"));
+  ASSERT_THAT(options, IsConfigError("unknown key `\"xxx"));
   EXPECT_LT(options.status().message().size(), 500u);
 }
 
@@ -231,6 +231,25 @@ TEST(ParamSchemaTest, AutoIsACountToo) {
     EXPECT_THAT(ParseOne("threads", value),
                 IsConfigError("an integer of at least 1 or \"auto\""));
   }
+}
+
+TEST(ParamSchemaTest, BoundsConcernCountsAndBytesButNotAuto) {
+  const auto schema =
+      ParamSchema<Options>()
+          .Add("threads", &Options::threads, "Threads.", InClosed(1, 8))
+          .Add("limit", &Options::limit, "Memory.", InClosed(0, 4096));
+  const auto parse = [&schema](const std::string& key, ConfigValue value) {
+    ConfigTable table;
+    table.Set(key, std::move(value));
+    return schema.Parse(table).status();
+  };
+  EXPECT_TRUE(parse("threads", ConfigValue("auto")).ok());
+  EXPECT_TRUE(parse("threads", ConfigValue(int64_t{8})).ok());
+  EXPECT_TRUE(parse("limit", ConfigValue("4KiB")).ok());
+  EXPECT_THAT(parse("threads", ConfigValue(int64_t{9})),
+              IsConfigError("threads = 9: must be in [1, 8]"));
+  EXPECT_THAT(parse("limit", ConfigValue("5KiB")),
+              IsConfigError("limit = \"5KiB\": must be in [0, 4096]"));
 }
 
 TEST(ParamSchemaTest, ParseReadsBackWhatPrintWrites) {

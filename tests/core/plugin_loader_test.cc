@@ -365,12 +365,6 @@ TEST_P(PluginLoaderTest, RefusesRegistrationThatThrows) {
               HasSubstr("registration failed: the fixture's check"));
 }
 
-TEST_P(PluginLoaderTest, RefusesStaticConstructorThatThrows) {
-  EXPECT_THAT(Refusal(Copy("throws_early")),
-              HasSubstr("cannot be loaded: its static constructors failed: "
-                        "the constructor's exception"));
-}
-
 TEST_P(PluginLoaderTest, RefusesUnresolvedSymbolsAndMissingFunction) {
   EXPECT_THAT(Refusal(Copy("unresolved", "a.so")),
               HasSubstr("fixture_is_nowhere"));

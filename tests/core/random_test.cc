@@ -139,7 +139,11 @@ TEST(RandomStreamTest, SampleWithoutReplacementIsASubset) {
 }
 
 TEST(ShuffledOrderTest, IsAPermutationForEverySize) {
-  for (int64_t size = 1; size < 300; ++size) {
+  std::vector<int64_t> sizes(300);
+  std::iota(sizes.begin(), sizes.end(), 1);
+  const int64_t large = ShuffledOrder::kMaxShuffled;
+  sizes.insert(sizes.end(), {large, large + 1, 4 * large, 60000});
+  for (const int64_t size : sizes) {
     const ShuffledOrder order(Key(size), size);
     std::vector<bool> seen(static_cast<size_t>(size));
     for (int64_t i = 0; i < size; ++i) {
@@ -172,6 +176,21 @@ TEST(ShuffledOrderTest, FirstTwoPlacesAreUniform) {
         EXPECT_NEAR(count, 1000, 5.5 * 31.4) << a << ", " << b;
       }
     }
+  }
+}
+
+// The same for a network, in eight by eight cells of equal size.
+TEST(ShuffledOrderTest, FirstTwoPlacesOfALongOrderAreUniform) {
+  constexpr int64_t kSize = 10000;
+  constexpr int kKeys = 64000;
+  std::vector<int> cells(64);
+  for (int key = 0; key < kKeys; ++key) {
+    const ShuffledOrder order(Key(key), kSize);
+    ++cells[static_cast<size_t>(order[0] / 1250 * 8 + order[1] / 1250)];
+  }
+  // Binomial(64000, 1/64): mean 1000, standard deviation 31.4.
+  for (const int count : cells) {
+    EXPECT_NEAR(count, 1000, 5.5 * 31.4);
   }
 }
 

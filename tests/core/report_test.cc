@@ -26,7 +26,7 @@ TEST(RenderReportTest, ShowsCurvesFiguresAndFiles) {
   const TemporaryFolder folder;
   Write(folder / "metrics.jsonl",
         R"({"type":"round","round":1,"test_accuracy":0.5,"train_loss":2,)"
-        R"("gradient_change":0.25,"critical":true,"gain":4})"
+        R"("gradient_change":0.25,"critical":1,"mapper.gain":4})"
         "\n"
         R"({"type":"round","round":2,"test_accuracy":0.75,"train_loss":1.5})"
         "\n"
@@ -72,14 +72,15 @@ TEST(RenderReportTest, EscapesWhatItShows) {
 TEST(RenderReportTest, PassesOverLinesThatAreNotRounds) {
   const TemporaryFolder folder;
   Write(folder / "metrics.jsonl",
-        absl::StrCat("\n[]\nnot json\n{\"type\":\"other\",\"round\":7}\n"
-                     "{\"type\":\"round\"}\n{\"type\":\"round\",\"round\":1,"
-                     "\"gain\":1e999}\n{\"type\":\"round\",\"round\":\"x\"}\n",
-                     std::string(100'000, '['), "\n", std::string(2 << 20, '['),
-                     "\n\xff\xfe\n",
-                     "{\"type\":\"round\",\"round\":5,\"gain\":2,"
-                     "\"test_loss\":null,\"future\":[1]}\n",
-                     "{\"type\":\"round\",\"round\":6,\"ga"));
+        absl::StrCat(
+            "\n[]\nnot json\n{\"type\":\"other\",\"round\":7}\n"
+            "{\"type\":\"round\"}\n{\"type\":\"round\",\"round\":1,"
+            "\"mapper.gain\":1e999}\n{\"type\":\"round\",\"round\":\"x\"}\n",
+            std::string(100'000, '['), "\n", std::string(2 << 20, '['),
+            "\n\xff\xfe\n",
+            "{\"type\":\"round\",\"round\":5,\"mapper.gain\":2,"
+            "\"test_loss\":null,\"future\":[1]}\n",
+            "{\"type\":\"round\",\"round\":6,\"ga"));
   const std::string page = MustRender(folder.path());
   EXPECT_THAT(page, AllOf(HasSubstr("[[5,2]]"), HasSubstr("<td>5</td>"),
                           Not(HasSubstr("\"Loss\""))));

@@ -60,6 +60,8 @@ std::string Contents(const std::string& path) {
 }
 
 void Write(const std::string& path, absl::string_view bytes) {
+  // ext4 syncs a file that is truncated and written; a new one it does not.
+  unlink(path.c_str());
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   ASSERT_TRUE(file.flush().good()) << path;

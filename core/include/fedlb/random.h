@@ -68,22 +68,27 @@ class FEDLB_API RandomStream {
   uint64_t state_;
 };
 
-// A random order of [0, size) of which any element is had in constant time and
-// without memory: a Feistel network on the next power of four with cycle
-// walking (Black and Rogaway, CT-RSA 2002).
+// A random order of [0, size) that takes little time and memory to make, however
+// large it is. Up to kMaxShuffled elements are shuffled outright. Beyond, a
+// Feistel network on the next power of four with cycle walking gives any element
+// in constant time (Black and Rogaway, CT-RSA 2002); on few elements its rounds
+// would leave neighbours correlated.
 class FEDLB_API ShuffledOrder {
  public:
+  static constexpr int64_t kMaxShuffled = 8192;
+
   ShuffledOrder(const RandomKey& key, int64_t size);
 
   // The element at `position`, 0 <= position < size.
   int64_t operator[](int64_t position) const;
 
  private:
-  static constexpr int kRounds = 6;
+  static constexpr int kRounds = 8;
 
   int64_t size_;
-  int half_bits_;
-  uint64_t round_keys_[kRounds];
+  std::vector<int64_t> shuffled_;  // empty for a network
+  int half_bits_ = 1;
+  uint64_t round_keys_[kRounds] = {};
 };
 
 }  // namespace fedlb

@@ -114,7 +114,8 @@ absl::StatusOr<Update> Worker::Run(const RoundTask& task,
   }
   ++state.cursor;
   if (host_.failing.contains(assignment.client)) {
-    return absl::InternalError("told to fail");
+    // The failure of a client alone; others may be the whole process's.
+    return DivergedError("told to fail");
   }
   return Answer(task, assignment);
 }

@@ -1,4 +1,4 @@
-"""What the PyTorch peers share: arguments, images, model, counts, the report."""
+"""What the PyTorch peers share: arguments, images, model, counts, report."""
 import argparse
 import functools
 import json
@@ -13,13 +13,16 @@ from torch.nn import functional as F
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 
+TEST_BATCH = 64
+
+
 def resident_mib():
     """What this process holds in memory."""
     pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
     return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
 
 
-# The first optimizer of a process imports the compiler of PyTorch, for a second.
+# The first optimizer of a process imports the compiler of PyTorch: a second.
 torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
 IMPORT_RSS_MIB = resident_mib()
 
@@ -80,9 +83,8 @@ def load(folder, split, mapped=False):
     """All images and labels of a split. `mapped` ones are read on first use and
     shared by the processes that map them."""
     mode = "c" if mapped else None
-    return tuple(
-        torch.from_numpy(np.load(folder / f"{split}_{part}.npy", mmap_mode=mode))
-        for part in ("images", "labels"))
+    files = (folder / f"{split}_{part}.npy" for part in ("images", "labels"))
+    return tuple(torch.from_numpy(np.load(f, mmap_mode=mode)) for f in files)
 
 
 def shard(args, client, mapped=False):
@@ -118,9 +120,14 @@ class Timer:
 
 @torch.no_grad()
 def accuracy(args, model):
+    """On the test images; in small batches, so that training has the peak of
+    memory."""
     x, y = load(args.data, "test")
     model.eval()
-    return (model(x).argmax(1) == y).float().mean().item()
+    correct = sum(
+        (model(xs).argmax(1) == ys).sum().item()
+        for xs, ys in zip(x.split(TEST_BATCH), y.split(TEST_BATCH)))
+    return correct / len(y)
 
 
 def report(args, version, timer, model):

@@ -43,7 +43,8 @@ def main():
     parser.add_argument("--test", type=int, required=True)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    for split, count, seed in (("train", args.train, 1), ("test", args.test, 2)):
+    for split, count, seed in (("train", args.train, 1),
+                               ("test", args.test, 2)):
         images, labels = examples(count, seed)
         write_idx(args.out / f"{split}_images.idx", images)
         write_idx(args.out / f"{split}_labels.idx", labels)

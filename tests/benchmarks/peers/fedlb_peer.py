@@ -48,6 +48,7 @@ intra_op_threads = {threads}
 
 [evaluation]
 every_rounds = {rounds}
+batch_size = 64
 
 [checkpoint]
 every_rounds = {rounds}

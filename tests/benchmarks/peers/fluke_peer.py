@@ -21,7 +21,8 @@ def main():
     environment = fluke.FlukeENV()
     environment.set_seed(1)
     environment.set_device("cpu")
-    environment.set_evaluator(ClassificationEval(eval_every=10**6, n_classes=10))
+    environment.set_evaluator(
+        ClassificationEval(eval_every=10**6, n_classes=10))
     environment.set_eval_cfg(pre_fit=False, post_fit=False, locals=False,
                              server=False)
     settings = fluke.DDict(

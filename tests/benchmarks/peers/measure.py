@@ -155,7 +155,7 @@ def run(command, environment, cpus, folder, timeout, with_pss):
             last = "".join(file.readlines()[-15:])
         cause = ("ran past its time" if wall > timeout
                  else f"ended with {process.returncode}")
-        raise Failure(f"{' '.join(map(str, command))} {cause}:\n{last}")
+        raise Failure(f"{cause}:\n{last}")
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     # Children that nobody waits for are missing in the one, what happens
     # between samples in the other.

@@ -51,12 +51,13 @@ class Setting:
 
     @property
     def label(self):
-        unit = {"fedlb": "worker", "flower": "actor"}.get(self.program, "process")
-        parts = [f"{self.threads} thread" + "s" * (self.threads > 1)]
-        if self.workers > 1 or self.program in ("fedlb", "flower"):
-            plural = "s" if unit != "process" else "es"
-            parts.insert(0, f"{self.workers} {unit}" + plural * (self.workers > 1))
-        return ", ".join(parts)
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        one, many = {"fedlb": ("worker", "workers"),
+                     "flower": ("actor", "actors")}.get(
+                         self.program, ("process", "processes"))
+        if self.workers > 1:
+            return f"{self.workers} {many}, {threads}"
+        return threads if one == "process" else f"1 {one}, {threads}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +127,8 @@ def tiny(scenario):
     """The same shape with next to no work, to see whether everything runs."""
     return dataclasses.replace(
         scenario, title=scenario.title + " (tiny: times mean nothing)",
-        clients=min(scenario.clients, 4), per_client=min(scenario.per_client, 150),
+        clients=min(scenario.clients, 4),
+        per_client=min(scenario.per_client, 150),
         rounds=min(scenario.rounds, 2), targets=())
 
 
@@ -190,7 +192,8 @@ class Bench:
             else:
                 script = {"loop": "torch_loop.py"}.get(
                     setting.program, f"{setting.program}_peer.py")
-                command = [str(self.python(setting.program)), str(HERE / script),
+                command = [str(self.python(setting.program)),
+                           str(HERE / script),
                            "--per-client", str(scenario.per_client)]
                 for key, value in values.items():
                     command += [f"--{key}", str(value)]
@@ -218,8 +221,9 @@ def machine(bench):
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     version = "not run"
     if bench.fedlb.exists():
-        version = subprocess.run([bench.fedlb, "--version"], capture_output=True,
-                                 text=True, check=True).stdout.strip()
+        printed = subprocess.run([bench.fedlb, "--version"], text=True,
+                                 capture_output=True).stdout
+        version = ", ".join(printed.splitlines())
     return {
         "date": datetime.date.today().isoformat(),
         "cpu": cpu[1] if cpu else platform.processor(),
@@ -237,8 +241,10 @@ def attempt(bench, setting, scenario, runs, failures, kind):
     try:
         run = bench.run(setting, scenario, with_pss=kind == "probe")
     except (measure.Failure, ValueError, KeyError, IndexError) as error:
-        failures.append(f"{setting.name} ({setting.label}): {error!r}")
-        say(f"  {setting.name} ({setting.label}) FAILED: {error}")
+        expected = isinstance(error, measure.Failure)
+        cause = str(error) if expected else repr(error)
+        failures.append(f"{setting.name} ({setting.label}) {cause}")
+        say(f"  FAILED: {failures[-1]}")
         return None
     runs.append({"kind": kind, "name": setting.name, "label": setting.label,
                  "threads": setting.threads, "workers": setting.workers, **run})
@@ -264,6 +270,7 @@ def run_scenario(bench, scenario, args):
             say(f"  no {setting.name}: there is no {path}")
             settings.remove(setting)
     runs, failures = [], []
+    surroundings = machine(bench)
     speeds = {}
     for setting in settings:
         if run := attempt(bench, setting, scenario, runs, failures, "probe"):
@@ -272,7 +279,7 @@ def run_scenario(bench, scenario, args):
     for _ in range(args.repeats):
         for setting in kept:
             attempt(bench, setting, scenario, runs, failures, "repeat")
-    return {"title": scenario.title, "machine": machine(bench), "runs": runs,
+    return {"title": scenario.title, "machine": surroundings, "runs": runs,
             "failures": failures, "cores": scenario.cores,
             "samples": scenario.samples, "steps": scenario.steps,
             "targets": [dataclasses.asdict(t) for t in scenario.targets]}

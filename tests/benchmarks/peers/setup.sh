@@ -5,12 +5,16 @@ set -euo pipefail
 readonly torch_version=2.11.0
 readonly peers=(pfl fluke fedlab flower)
 # What each peer's environment adds to PyTorch and NumPy.
+# shellcheck disable=SC2034  # read through the name of the peer
 readonly pfl_requirements=('pfl==0.6.0' 'multiprocess<0.71')
+# shellcheck disable=SC2034
 readonly fluke_requirements=('fluke-fl==0.8.1')
 # FedLab pins a PyTorch of its own; it runs with this one.
+# shellcheck disable=SC2034
 readonly fedlab_requirements=(
   munch pillow pynvml pandas scikit-learn torchvision tqdm)
 readonly fedlab_alone='fedlab==1.3.0'
+# shellcheck disable=SC2034
 readonly flower_requirements=('flwr[simulation]==1.41.0')
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)

@@ -114,7 +114,7 @@ def notes(result):
     if counts:
         low, high = min(counts.values()), max(counts.values())
         count = str(low) if low == high else f"{low}–{high}"
-        yield (f"Medians of {count} runs each, in turn; every run did "
+        yield (f"Medians; runs of each, in turn: {count}. Every run did "
                f"{result['steps']:,} steps on {result['samples']:,} images.")
     slower = {}
     kept = {(row.name, row.label) for row in best_rows(result).values()}
@@ -131,16 +131,17 @@ def notes(result):
         if run["kind"] == "probe" and run["processes"] > 1
         and (run["name"], run["label"]) in kept]
     if shared:
-        yield ("Peak RSS counts the pages that processes share once per process;"
-               " divided among them (PSS, MiB, first run): "
+        yield ("Peak RSS counts the pages that processes share once per"
+               " process; divided among them (PSS, MiB, first run): "
                + "; ".join(shared) + ".")
     busy = [run for run in repeats if run["other_cpu_share"] > IDLE_SHARE]
     if busy:
         worst = max(run["other_cpu_share"] for run in busy)
-        yield (f"THE MACHINE WAS NOT IDLE in {len(busy)} of {len(repeats)} runs:"
-               f" other programs used up to {worst:.0%} of its processors.")
+        yield (f"THE MACHINE WAS NOT IDLE in {len(busy)} of {len(repeats)}"
+               f" runs: other programs used up to {worst:.0%} of its"
+               " processors.")
     for failure in result["failures"]:
-        yield "FAILED: " + failure.splitlines()[0][:300]
+        yield "FAILED: " + " ".join(failure.split())[:300]
 
 
 def machine_line(result):
@@ -150,18 +151,20 @@ def machine_line(result):
     peers = ", ".join(f"{NAMES[name]} {version}"
                       for name, version in versions.items()
                       if not name.startswith("loop"))
-    torch = next((run["torch"] for run in result["runs"] if "torch" in run), "?")
-    return (f"{machine['date']}, {machine['cpu']}, {machine['cores']} processors"
-            f" ({result['cores']} used), {machine['memory_gib']} GiB, Linux "
-            f"{machine['kernel']}, {machine['libc']}; PyTorch {torch}; "
-            f"{machine['fedlb']}" + ("; " + peers if peers else ""))
+    torch = {run["torch"] for run in result["runs"] if "torch" in run}
+    parts = [
+        f"{machine['date']}, {machine['cpu']}, {machine['cores']} processors"
+        f" ({result['cores']} used), {machine['memory_gib']} GiB, Linux "
+        f"{machine['kernel']}, {machine['libc']}",
+        machine["fedlb"], "PyTorch " + ", ".join(sorted(torch)), peers]
+    return "; ".join(part for part in parts if part)
 
 
 def text(results):
     out = []
     for name, result in results.items():
         table = [COLUMNS, *body(result)]
-        widths = [max(len(row[i]) for row in table) for i in range(len(COLUMNS))]
+        widths = [max(map(len, column)) for column in zip(*table)]
         out += [f"{name}: {result['title']}", machine_line(result), ""]
         out += ["  ".join(cell.ljust(width) if i < 2 else cell.rjust(width)
                           for i, (cell, width) in enumerate(zip(row, widths))

@@ -1,4 +1,4 @@
-"""Federated averaging as a hand-written PyTorch loop; one client is plain SGD."""
+"""Federated averaging by a hand-written PyTorch loop; one client is SGD."""
 import torch
 
 import common

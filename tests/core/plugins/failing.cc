@@ -1,4 +1,4 @@
-// A plugin whose registration, or whose static constructor, fails.
+// A plugin whose registration fails.
 
 #include <stdexcept>
 
@@ -10,13 +10,6 @@
 void fixture_is_nowhere();
 
 namespace {
-
-#if defined(FIXTURE_THROWS_EARLY)
-struct Thrower {
-  Thrower() { throw std::runtime_error("the constructor's exception"); }
-};
-const Thrower kThrower;
-#endif
 
 void RegisterComponents(fedlb::PluginRegistrar&) { FIXTURE_FAIL; }
 
