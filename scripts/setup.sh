@@ -6,9 +6,8 @@ readonly torch_version=2.11.0
 readonly build_packages=(
   cmake g++ ninja-build
   libabsl-dev libboost-dev libboost-filesystem-dev libcli11-dev libssl-dev
-  libthrift-dev libtomlplusplus-dev libxxhash-dev nlohmann-json3-dev
-  thrift-compiler zlib1g-dev
-  dataset-fashion-mnist libjs-chart.js)
+  libtomlplusplus-dev libxxhash-dev nlohmann-json3-dev zlib1g-dev
+  dataset-fashion-mnist)
 readonly test_packages=(libbenchmark-dev libgmock-dev libgtest-dev)
 # What libtorch_cpu.so is linked against, whether or not there is a GPU.
 readonly torch_cpu_requirements=(

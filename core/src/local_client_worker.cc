@@ -333,6 +333,7 @@ absl::StatusOr<LocalClientWorker::GradientStep> LocalClientWorker::TakeGradient(
             absl::StrCat("parameter ", model_->parameter_layout()[i].name,
                          " takes no part in the loss"));
       }
+      TagTensorMemory(gradient, MemoryTag::kGradients);
       result.gradient.push_back(std::exchange(gradient, at::Tensor()));
     }
   }

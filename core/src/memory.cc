@@ -431,6 +431,22 @@ MemoryTagScope::MemoryTagScope(MemoryTag tag) : previous_(current_tag) {
 
 MemoryTagScope::~MemoryTagScope() { current_tag = previous_; }
 
+void TagTensorMemory(const at::Tensor& tensor, MemoryTag tag) {
+  if (!tensor.has_storage()) {
+    return;
+  }
+  const c10::DataPtr& pointer = tensor.storage().data_ptr();
+  if (pointer.get() == nullptr || pointer.get_deleter() != &Free) {
+    return;
+  }
+  Block* const block = static_cast<Block*>(pointer.get_context()) - 1;
+  ASAN_UNPOISON_MEMORY_REGION(block, sizeof(Block));
+  by_tag[static_cast<size_t>(block->tag)].Subtract(block->charged);
+  block->tag = tag;
+  by_tag[static_cast<size_t>(tag)].Add(block->charged);
+  ASAN_POISON_MEMORY_REGION(block, sizeof(Block));
+}
+
 MemoryLimitExceeded::MemoryLimitExceeded(int64_t requested, int64_t held,
                                          int64_t limit) {
   const auto bytes = [](int64_t n) { return static_cast<long long>(n); };

@@ -114,6 +114,28 @@ TEST_F(MemoryTest, TagsNestAndStayWithTheTensor) {
   EXPECT_EQ(Peak(MemoryTag::kActivations), 10);
 }
 
+TEST_F(MemoryTest, RetaggedMemoryMovesFromOneTagToTheOther) {
+  at::Tensor tensor;
+  {
+    const MemoryTagScope scope(MemoryTag::kActivations);
+    tensor = Bytes(100);
+  }
+  // A view has the storage of its base.
+  TagTensorMemory(tensor.view({10, 10}), MemoryTag::kGradients);
+  EXPECT_EQ(Held(MemoryTag::kActivations), 0);
+  EXPECT_EQ(Held(MemoryTag::kGradients), 100);
+  tensor.reset();
+  EXPECT_EQ(Held(MemoryTag::kGradients), 0);
+  EXPECT_EQ(Held(), 0);
+}
+
+TEST_F(MemoryTest, ForeignMemoryKeepsItsTag) {
+  char bytes[16] = {};
+  TagTensorMemory(at::from_blob(bytes, {16}, at::kByte), MemoryTag::kBatch);
+  TagTensorMemory(Bytes(0), MemoryTag::kBatch);
+  EXPECT_EQ(Held(MemoryTag::kBatch), 0);
+}
+
 TEST_F(MemoryTest, EveryTagHasItsName) {
   std::vector<std::string> names;
   for (int i = 0; i < kNumMemoryTags; ++i) {

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <new>
 
+#include <ATen/core/Tensor.h>
+
 #include "fedlb/export.h"
 
 namespace fedlb {
@@ -34,6 +36,11 @@ class FEDLB_API MemoryTagScope {
  private:
   MemoryTag previous_;
 };
+
+// Counts the memory behind `tensor` under `tag` from here on: for an operation
+// that allocates for several purposes, as a backward pass does. Memory of
+// another allocator is left alone.
+FEDLB_API void TagTensorMemory(const at::Tensor& tensor, MemoryTag tag);
 
 struct MemoryStats {
   // Bytes that tensors asked for, now and at most since ResetPeakMemory. Exact:
