@@ -51,9 +51,8 @@ void OnStopSignal(int signal) {
   errno = saved_errno;
 }
 
-void InstallSignals() {
-  // Reports a reader that has gone away as an error of write().
-  std::signal(SIGPIPE, SIG_IGN);
+// For the command that can stop between two steps; the others end at once.
+void InstallStopSignals() {
   // Also where SIGINT came in ignored, as in a script's background jobs:
   // `kill -INT` is how a script asks for a checkpoint.
   struct sigaction action = {};
@@ -213,6 +212,9 @@ int RunParsed(const ParsedCommand& parsed,
   Terminal terminal(parsed.common.quiet           ? LogLevel::kError
                     : parsed.common.verbosity > 0 ? LogLevel::kDebug
                                                   : LogLevel::kInfo);
+  if (parsed.name == "train") {
+    InstallStopSignals();
+  }
   CommandContext context = {parsed.common, argv, terminal, stop, stop_signal};
   CommandOutcome outcome;
   // Found through the executable's RUNPATH. Never closed: LibTorch does not
@@ -233,7 +235,8 @@ int RunParsed(const ParsedCommand& parsed,
 
 int Main(int argc, char** argv) {
   OccupyStandardStreams();
-  InstallSignals();
+  // Reports a reader that has gone away as an error of write().
+  std::signal(SIGPIPE, SIG_IGN);
   const std::vector<std::string> arguments(argv, argv + argc);
 
   CLI::App app("Large-batch federated learning", "fedlb");

@@ -41,8 +41,9 @@ void SetUpTrain(CLI::App& app, ParsedCommand& parsed) {
           ->add_option("--resume", flags->resume,
                        "Go on with the run in DIR from its newest checkpoint, "
                        "with the settings it was started with; --set may "
-                       "change rounds, transport.*, evaluation.*, checkpoint.* "
-                       "and execution.memory_limit")
+                       "change rounds, name, plugins, transport.* without its "
+                       "name, evaluation.*, checkpoint.* and "
+                       "execution.memory_limit")
           ->check(NotEmpty, "")
           ->type_name("DIR");
   resume->excludes(output);

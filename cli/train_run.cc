@@ -56,21 +56,6 @@ std::string DefaultRunDir(const std::string& name) {
   return path;
 }
 
-// What a resumed run may do differently: how long it goes on, on which workers
-// and addresses, and how often it looks and saves. Nothing of it changes the
-// weights of a round. `rounds` does where a schedule spans the run, which is
-// what somebody who asks for more rounds wants.
-//
-// Another transport is refused although it computes the same: the states of
-// the clients stay with the one that has them.
-bool MayChangeOnResume(absl::string_view key) {
-  return key == "rounds" || key == "name" || key == "plugins" ||
-         key == "execution.memory_limit" ||
-         (absl::StartsWith(key, "transport.") && key != "transport.name") ||
-         absl::StartsWith(key, "evaluation.") ||
-         absl::StartsWith(key, "checkpoint.");
-}
-
 // Appends the dotted keys under which the tables differ.
 void ListDifferences(const ConfigTable& a, const ConfigTable& b,
                      const std::string& prefix,
@@ -260,6 +245,9 @@ void DescribeResult(const TrainResult& run, CommandResult& result) {
       {"weights_sha256", run.weights_sha256},
       {"mapper", mapper},
       {"dropped_updates", run.dropped_updates},
+      {"traffic",
+       {{"bytes_to_clients", run.traffic.bytes_to_clients},
+        {"bytes_from_clients", run.traffic.bytes_from_clients}}},
   };
 
   std::vector<std::pair<std::string, std::string>> lines = {
@@ -285,6 +273,12 @@ void DescribeResult(const TrainResult& run, CommandResult& result) {
       scalars.push_back(absl::StrCat(name, " ", FormatNumber(value, 4)));
     }
     lines.emplace_back("mapper", absl::StrJoin(scalars, ", "));
+  }
+  if (run.traffic.bytes_to_clients > 0) {
+    lines.emplace_back(
+        "traffic",
+        absl::StrCat(FormatBytes(run.traffic.bytes_to_clients), " to clients, ",
+                     FormatBytes(run.traffic.bytes_from_clients), " back"));
   }
   if (run.dropped_updates > 0) {
     lines.emplace_back("dropped updates", FormatCount(run.dropped_updates));
@@ -329,7 +323,8 @@ absl::Status RunTrain(const TrainFlags& flags, CommandContext& context,
       const std::unique_ptr<Experiment> experiment,
       Experiment::Create(config, registry, context.terminal));
   if (flags.dry_run) {
-    FEDLB_ASSIGN_OR_RETURN(const ExperimentPlan plan, experiment->Plan());
+    FEDLB_ASSIGN_OR_RETURN(const ExperimentPlan plan,
+                           experiment->Plan(&context.stop));
     DescribePlan(plan, result);
     return absl::OkStatus();
   }

@@ -15,7 +15,8 @@ ClientBatches::ClientBatches(uint64_t seed, int64_t client,
     : seed_(seed),
       client_(client),
       examples_(examples),
-      batch_size_(batch_size) {}
+      batch_size_(
+          std::min(batch_size, static_cast<int64_t>(examples.size()))) {}
 
 std::vector<int64_t> ClientBatches::Next(ClientState& state,
                                          RandomKey* epoch_key) const {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "fedlb/tensor_list.h"
 
 namespace fedlb {
 
@@ -29,19 +28,6 @@ void ClientStateStore::Commit() {
 void ClientStateStore::Rollback() {
   absl::MutexLock lock(&mutex_);
   staged_.clear();
-}
-
-int64_t ClientStateStore::tensor_bytes() const {
-  absl::MutexLock lock(&mutex_);
-  int64_t bytes = 0;
-  for (const auto& [client, state] : committed_) {
-    for (const auto& [owner, part] : state.parts) {
-      for (const auto& [name, tensors] : part.tensors) {
-        bytes += NumBytes(tensors);
-      }
-    }
-  }
-  return bytes;
 }
 
 std::vector<std::pair<int64_t, ClientState>> ClientStateStore::Snapshot()

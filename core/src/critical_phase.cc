@@ -6,7 +6,6 @@
 #include <utility>
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
 
 #include "fedlb/status.h"
 
@@ -18,18 +17,6 @@ constexpr double kTiny = 1e-30;
 // P-square follows the minimum, the quantile, the maximum and two points
 // between them.
 constexpr int kMarkers = 5;
-
-at::Tensor ToTensor(const std::vector<double>& values) {
-  at::Tensor tensor =
-      at::empty({static_cast<int64_t>(values.size())}, at::kDouble);
-  std::copy(values.begin(), values.end(), tensor.data_ptr<double>());
-  return tensor;
-}
-
-std::vector<double> ToVector(const at::Tensor& tensor) {
-  const double* values = tensor.const_data_ptr<double>();
-  return std::vector<double>(values, values + tensor.numel());
-}
 
 }  // namespace
 
@@ -45,7 +32,8 @@ ParamSchema<CriticalPhaseOptions> CriticalPhaseOptions::Schema() {
            "What threshold means.", OneOf({"absolute", "quantile"}))
       .Add("scope", &Options::scope,
            "Whose gradients are watched: the aggregate on the server, or each "
-           "client's own.",
+           "client's own. A server-scope mapper then takes the phase as "
+           "critical when half of the clients' steps were.",
            OneOf({"server", "client"}))
       .Add("smoothing", &Options::smoothing,
            "\"ewma\" smooths the gradient's norm over a window before the "

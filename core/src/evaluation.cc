@@ -1,5 +1,6 @@
 #include "evaluation.h"
 
+#include <algorithm>
 #include <limits>
 #include <vector>
 
@@ -17,6 +18,7 @@ absl::StatusOr<Evaluation> Evaluate(LocalClientHost& host,
     constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
     return Evaluation{kNone, kNone, kNone, 0};
   }
+  chunk_size = std::min(chunk_size, count);
   const int64_t num_chunks = (count + chunk_size - 1) / chunk_size;
   std::vector<absl::StatusOr<EvaluationSums>> chunks(
       static_cast<size_t>(num_chunks), EvaluationSums{});

@@ -83,7 +83,7 @@ class FederatedExperiment final : public Experiment {
     return federation_->config;
   }
 
-  absl::StatusOr<ExperimentPlan> Plan() override;
+  absl::StatusOr<ExperimentPlan> Plan(const std::atomic<int>* stop) override;
   absl::StatusOr<TrainResult> Train(const TrainOptions& options) override;
 
  private:
@@ -140,8 +140,10 @@ absl::Status FederatedExperiment::TimeSteps(
   return absl::OkStatus();
 }
 
-absl::StatusOr<ExperimentPlan> FederatedExperiment::Plan() {
+absl::StatusOr<ExperimentPlan> FederatedExperiment::Plan(
+    const std::atomic<int>* stop) {
   Federation& f = *federation_;
+  f.environment.stop = stop;
   ExperimentPlan plan;
   plan.rounds = f.config.run.rounds;
   plan.clients = f.config.federation.clients;
@@ -182,8 +184,8 @@ absl::StatusOr<ExperimentPlan> FederatedExperiment::Plan() {
   }
 
   const TensorLayout& layout = f.model->parameter_layout();
-  const int64_t workers = std::max<int64_t>(
-      1, std::min(f.transport->concurrency(), plan.cohort_size));
+  // Every worker has a model, whether or not the cohort keeps it busy.
+  const int64_t workers = f.transport->concurrency();
   plan.dataset_bytes = f.dataset->memory_bytes();
   plan.model_bytes = 2 * model_bytes * workers;
   plan.optimizer_bytes =
@@ -205,7 +207,7 @@ absl::StatusOr<ExperimentPlan> FederatedExperiment::Plan() {
   FEDLB_RETURN_IF_ERROR(
       TimeSteps(cohort, &seconds_per_sample, &plan.peak_step_bytes));
   plan.seconds = seconds_per_sample * static_cast<double>(plan.samples) /
-                 static_cast<double>(workers);
+                 static_cast<double>(std::min(workers, plan.cohort_size));
   return plan;
 }
 
@@ -219,6 +221,11 @@ absl::StatusOr<RunState> FederatedExperiment::PrepareState(
         directory.LoadNewestCheckpoint();
     if (checkpoint.ok()) {
       FEDLB_ASSIGN_OR_RETURN(state, RestoreCheckpoint(*checkpoint, f));
+      if (state.next_round > f.config.run.rounds) {
+        return ConfigError(absl::StrCat(
+            "rounds = ", f.config.run.rounds, ": the run has done ",
+            state.next_round, " rounds; resume it with at least as many"));
+      }
       f.logger->Info(absl::StrCat("resumed after round ", state.next_round));
     } else if (!absl::IsNotFound(checkpoint.status())) {
       // None at all means killed before the first: the run begins again.
@@ -240,9 +247,7 @@ absl::StatusOr<TrainResult> FederatedExperiment::Train(
       const std::unique_ptr<RunDirectory> directory,
       RunDirectory::Open(options.run_dir, options.resume, *f.logger));
   FEDLB_ASSIGN_OR_RETURN(RunState state, PrepareState(*directory, options));
-  if (options.stop != nullptr) {
-    f.environment.stop = options.stop;
-  }
+  f.environment.stop = options.stop;
   FEDLB_RETURN_IF_ERROR(
       Annotate(f.transport->Open(*f.host), "[transport]"));
   if (f.host->num_workers() == 0) {
@@ -269,6 +274,7 @@ absl::StatusOr<TrainResult> FederatedExperiment::Train(
   result.weights_sha256 = Sha256Hex(state.weights);
   result.mapper = SummariseMapper(state);
   result.dropped_updates = state.dropped_updates;
+  result.traffic = f.transport->traffic();
 
   SafetensorsFile weights;
   weights.metadata["fedlb.kind"] = "weights";

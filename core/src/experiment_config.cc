@@ -255,7 +255,7 @@ absl::StatusOr<bool> SendsGradientsOnly(const ExperimentConfig& config,
   FEDLB_ASSIGN_OR_RETURN(const std::unique_ptr<SyncPolicy> policy,
                          registry.Create<SyncPolicy>(
                              config.components.at("sync_policy"), context));
-  for (const int64_t round : {int64_t{0}, config.run.rounds - 1}) {
+  for (int64_t round = 0; round < config.run.rounds; ++round) {
     if (policy->Plan(round).kind != RoundWork::Kind::kGradient) {
       return false;
     }

@@ -166,8 +166,7 @@ absl::StatusOr<std::unique_ptr<Federation>> Federation::Create(
                    .dataset = f.dataset.get(),
                    .partition = &f.partition,
                    .algorithm = f.client_algorithm.get(),
-                   .compressor = f.compressor.get(),
-                   .stop = &f.no_stop};
+                   .compressor = f.compressor.get()};
   f.host = std::make_unique<LocalClientHost>(f.environment, threads);
   return federation;
 }

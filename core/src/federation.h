@@ -3,7 +3,6 @@
 #ifndef FEDLB_FEDERATION_H_
 #define FEDLB_FEDERATION_H_
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -58,7 +57,6 @@ struct Federation {
   std::unique_ptr<Optimizer> server_optimizer;
   std::unique_ptr<Model> model;  // for layout and initial weights
 
-  std::atomic<int> no_stop{0};
   ClientEnvironment environment;
   std::unique_ptr<LocalClientHost> host;
   std::unique_ptr<Transport> transport;

@@ -138,6 +138,12 @@ absl::StatusOr<std::vector<int64_t>> Sampler::Sample(
                       [&]() -> absl::StatusOr<std::vector<int64_t>> {
                         return DoSample(request);
                       }));
+  if (cohort.empty() ||
+      static_cast<int64_t>(cohort.size()) > request.cohort_size) {
+    return absl::InternalError(absl::StrCat("the sampler chose ", cohort.size(),
+                                            " clients instead of ",
+                                            request.cohort_size));
+  }
   absl::flat_hash_set<int64_t> seen;
   for (const int64_t client : cohort) {
     if (client < 0 || client >= num_clients || !seen.insert(client).second) {

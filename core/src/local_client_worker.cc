@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -103,12 +104,11 @@ absl::Status LocalClientWorker::LoadTask(const RoundTask& task) {
   Copy(task.weights, weights_);
   Copy(task.buffers, buffers_);
   if (mapper_ != nullptr) {
-    const ComponentState snapshot =
-        ExtractState("gradient_mapper", task.aux, task.scalars);
-    if (!snapshot.empty()) {
-      FEDLB_RETURN_IF_ERROR(
-          Annotate(mapper_->LoadState(snapshot), "gradient mapper's snapshot"));
-    }
+    // Also an empty one: it takes back what the client before changed.
+    FEDLB_RETURN_IF_ERROR(
+        Annotate(mapper_->LoadState(ExtractState("gradient_mapper", task.aux,
+                                                 task.scalars)),
+                 "gradient mapper's snapshot"));
   }
   return absl::OkStatus();
 }
@@ -254,10 +254,12 @@ absl::StatusOr<Update> LocalClientWorker::Run(
   if (detector.has_value()) {
     state.parts["critical_phase"] = detector->SaveState();
   }
+  if (!buffers_.empty()) {
+    // The server evaluates with their mean, whoever trains with them.
+    update.groups[kBuffersGroup] = Clone(buffers_);
+  }
   if (keeps_buffers) {
     state.parts["buffers"].tensors["buffers"] = Clone(buffers_);
-  } else if (!buffers_.empty()) {
-    update.groups[kBuffersGroup] = Clone(buffers_);
   }
   averages.WriteTo(update.scalars);
   FEDLB_RETURN_IF_ERROR(

@@ -48,8 +48,8 @@ struct EvaluationSums {
 
 class LocalClientWorker final : public ClientWorker {
  public:
-  // Makes the model, and for local steps an optimizer and a client-scope
-  // mapper, on the calling thread. `environment` outlives the worker.
+  // Makes the model, the optimizer and, when its scope is client, the gradient
+  // mapper on the calling thread. `environment` outlives the worker.
   static absl::StatusOr<std::unique_ptr<LocalClientWorker>> Create(
       const ClientEnvironment& environment);
 
@@ -62,8 +62,6 @@ class LocalClientWorker final : public ClientWorker {
                                           const TensorList& buffers,
                                           Split split,
                                           absl::Span<const int64_t> indices);
-
-  const Model& model() const { return *model_; }
 
  private:
   // One batch's gradient and what was seen on the way.
@@ -87,8 +85,8 @@ class LocalClientWorker final : public ClientWorker {
   std::unique_ptr<Model> model_;
   TensorList weights_;  // the model's parameters, detached from autograd
   TensorList buffers_;
-  std::unique_ptr<Optimizer> optimizer_;     // null under gradient work
-  std::unique_ptr<GradientMapper> mapper_;   // null unless the scope is client
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<GradientMapper> mapper_;  // null unless the scope is client
   bool mapper_needs_partial_means_ = false;
 };
 

@@ -33,6 +33,7 @@
 #include "fedlb/fingerprint.h"
 #include "fedlb/plugin.h"
 #include "fedlb/status.h"
+#include "posix_file.h"
 
 namespace fedlb {
 namespace {
@@ -47,23 +48,6 @@ constexpr char kPluginPathVariable[] = "FEDLB_PLUGIN_PATH";
 // All of the descriptor that can be judged before the library is loaded: the
 // callback is zero in the file until the dynamic loader relocates it.
 constexpr size_t kJudgedBytes = offsetof(PluginDescriptor, register_components);
-
-class FileDescriptor {
- public:
-  explicit FileDescriptor(int fd) : fd_(fd) {}
-  ~FileDescriptor() {
-    if (fd_ >= 0) {
-      close(fd_);
-    }
-  }
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
-
-  int get() const { return fd_; }
-
- private:
-  const int fd_;
-};
 
 absl::Status Refused(absl::string_view path, absl::string_view why) {
   return PluginRefusedError(absl::StrCat("plugin ", path, " ", why));

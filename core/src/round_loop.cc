@@ -68,7 +68,7 @@ absl::Status RoundLoop::Run() {
     ScalarMap metrics;
     absl::Status status =
         StopRequested() ? InterruptedError("stopped") : RunRound(metrics);
-    if (FailureOf(status) == Failure::kInterrupted && !status.ok()) {
+    if (FailureOf(status) == Failure::kInterrupted) {
       FEDLB_RETURN_IF_ERROR(Checkpoint());
       return InterruptedError(absl::StrCat(
           "stopped after round ", state_.next_round, " of ", rounds,
@@ -95,7 +95,7 @@ absl::Status RoundLoop::Run() {
     }
     ReportProgress();
   }
-  if (test_.num_examples == 0 && !federation_.test.empty()) {
+  if (rounds_here_ == 0) {
     ScalarMap unused;  // resumed after the last round
     FEDLB_RETURN_IF_ERROR(EvaluateWeights(unused));
   }
@@ -209,7 +209,8 @@ absl::Status RoundLoop::ApplyAggregate(const RoundTask& task,
                   static_cast<double>(train_examples);
   context.lr = lr;
   context.batch_size = result.num_samples;
-  context.critical = metrics["critical"] != 0;
+  // A share of clients and steps when the detector watches clients.
+  context.critical = metrics["critical"] >= 0.5;
   context.gradient_change = metrics["gradient_change"];
   if (f.maps_on_server()) {
     if (f.gradient_mapper->NeedsPartialMeans()) {
@@ -321,7 +322,9 @@ void RoundLoop::Log(const ScalarMap& metrics) {
     // nlohmann writes null for what is not finite.
     line[name] = value;
   }
-  const absl::Status status = directory_.AppendMetrics(line.dump());
+  const std::string text = line.dump();
+  federation_.logger->Log(LogLevel::kDebug, text);
+  const absl::Status status = directory_.AppendMetrics(text);
   if (!status.ok()) {
     federation_.logger->Warning(absl::StrCat(
         "metrics of round ", state_.next_round, " are lost: ",

@@ -8,6 +8,7 @@
 #include <ATen/ops/empty.h>
 #include <nlohmann/json.hpp>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -74,16 +75,21 @@ class StateReader {
   static absl::StatusOr<StateReader> Create(const SafetensorsFile& file,
                                             const json& run_state) {
     StateReader reader;
+    absl::flat_hash_map<absl::string_view, const at::Tensor*> tensors;
+    for (const auto& [name, tensor] : file.tensors) {
+      tensors[name] = &tensor;
+    }
     for (const auto& [owner, names] : run_state.at("sizes").items()) {
       for (const auto& [name, size] : names.items()) {
         TensorList& list = reader.states_[owner].tensors[name];
         for (size_t i = 0; i < size.get<size_t>(); ++i) {
           const std::string key = absl::StrCat(owner, "/", name, "/", i);
-          const at::Tensor* tensor = file.Find(key);
-          if (tensor == nullptr) {
-            return absl::DataLossError(absl::StrCat("tensor ", key, " is missing"));
+          const auto tensor = tensors.find(key);
+          if (tensor == tensors.end()) {
+            return absl::DataLossError(
+                absl::StrCat("tensor ", key, " is missing"));
           }
-          list.push_back(*tensor);
+          list.push_back(*tensor->second);
         }
       }
     }
@@ -129,13 +135,6 @@ std::vector<std::pair<std::string, Component*>> StatefulComponents(
                             federation.server_optimizer.get());
   }
   return components;
-}
-
-at::Tensor DoublesToTensor(const std::vector<double>& values) {
-  at::Tensor tensor =
-      at::empty({static_cast<int64_t>(values.size())}, at::kDouble);
-  std::copy(values.begin(), values.end(), tensor.data_ptr<double>());
-  return tensor;
 }
 
 void WriteClients(const ClientStateStore& store, SafetensorsFile& file,
@@ -214,6 +213,9 @@ absl::StatusOr<RunState> Restore(const StoredCheckpoint& checkpoint,
                          StateReader::Create(file, run_state));
   RunState state(federation);
   state.next_round = run_state.at("next_round").get<int64_t>();
+  if (state.next_round != checkpoint.round) {
+    return absl::DataLossError("it is another round's");
+  }
   state.steps = run_state.at("steps").get<int64_t>();
   state.steps_per_client = run_state.at("steps_per_client").get<int64_t>();
   state.samples = run_state.at("samples").get<int64_t>();
@@ -255,14 +257,34 @@ RunState::RunState(const Federation& federation)
       detector(federation.config.critical_phase,
                federation.config.cohort_size()) {}
 
+// Another transport computes the same, but the clients' states stay with the one
+// that has them. More rounds change the weights where a schedule spans the run,
+// which is what somebody who asks for them wants.
+bool MayChangeOnResume(absl::string_view key) {
+  return key == "rounds" || key == "name" || key == "plugins" ||
+         key == "execution.memory_limit" ||
+         (absl::StartsWith(key, "transport.") && key != "transport.name") ||
+         absl::StartsWith(key, "evaluation.") ||
+         absl::StartsWith(key, "checkpoint.");
+}
+
 std::string ConfigDigest(const ExperimentConfig& config) {
-  ConfigTable table = config.resolved;
-  for (const char* section :
-       {"name", "rounds", "plugins", "transport", "checkpoint", "evaluation"}) {
-    table.Erase(section);
+  ConfigTable kept;
+  for (const auto& [section, value] : config.resolved.values()) {
+    const auto* keys = value.As<ConfigTable>();
+    if (keys == nullptr && !MayChangeOnResume(section)) {
+      kept.Set(section, value);
+    }
+    if (keys == nullptr) {
+      continue;
+    }
+    for (const auto& [key, setting] : keys->values()) {
+      if (!MayChangeOnResume(absl::StrCat(section, ".", key))) {
+        kept.Subtable(section).Set(key, setting);
+      }
+    }
   }
-  table.Subtable("execution").Erase("memory_limit");
-  return Sha256Hex(PrintToml(table, /*with_origins=*/false));
+  return Sha256Hex(PrintToml(kept, /*with_origins=*/false));
 }
 
 absl::StatusOr<StoredCheckpoint> MakeCheckpoint(const RunState& state,
@@ -286,7 +308,7 @@ absl::StatusOr<StoredCheckpoint> MakeCheckpoint(const RunState& state,
   writer.Write("critical_phase", state.detector.SaveState());
   writer.Write("history",
                {.tensors = {{"gradient_changes",
-                             {DoublesToTensor(state.gradient_changes)}}},
+                             {ToTensor(state.gradient_changes)}}},
                 .scalars = state.mapper_sums});
   WriteClients(federation.host->states(), file, writer);
 
@@ -312,11 +334,13 @@ absl::StatusOr<RunState> RestoreCheckpoint(const StoredCheckpoint& checkpoint,
       digest->second != ConfigDigest(federation.config)) {
     return ConfigError(
         "the checkpoint was written under other settings; resume with the "
-        "run's own config.toml (only rounds, [transport], [evaluation], "
-        "[checkpoint] and execution.memory_limit may differ)");
+        "run's own config.toml");
   }
   absl::StatusOr<RunState> state =
       CatchAsStatusOr("checkpoint", [&] { return Restore(checkpoint, federation); });
+  if (FailureOf(state.status()) == Failure::kOutOfMemory) {
+    return state.status();
+  }
   if (!state.ok()) {
     return InputFileError(absl::StrCat("checkpoint of round ", checkpoint.round,
                                        ": ", state.status().message()));

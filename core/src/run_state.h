@@ -23,7 +23,7 @@ struct RunState {
   explicit RunState(const Federation& federation);
 
   int64_t next_round = 0;
-  int64_t steps = 0;             // optimizer steps, server's and clients'
+  int64_t steps = 0;             // the server's in BSP, the clients' otherwise
   int64_t steps_per_client = 0;  // of the client that made most in each round
   int64_t samples = 0;
   int64_t dropped_updates = 0;

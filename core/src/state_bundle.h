@@ -1,4 +1,4 @@
-// Component states inside tasks and checkpoints: every name gets a prefix.
+// Component states inside tasks: every name gets a prefix.
 
 #ifndef FEDLB_STATE_BUNDLE_H_
 #define FEDLB_STATE_BUNDLE_H_

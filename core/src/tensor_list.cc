@@ -1,9 +1,10 @@
 #include "fedlb/tensor_list.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 
-#include <ATen/ops/empty_like.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/core/ScalarType.h>
@@ -168,6 +169,19 @@ double SquaredNorm(const TensorList& tensors) {
     sum += SumOfSquares(tensor);
   }
   return sum;
+}
+
+at::Tensor ToTensor(const std::vector<double>& values) {
+  at::Tensor tensor =
+      at::empty({static_cast<int64_t>(values.size())}, at::kDouble);
+  std::copy(values.begin(), values.end(), tensor.data_ptr<double>());
+  return tensor;
+}
+
+std::vector<double> ToVector(const at::Tensor& tensor) {
+  const at::Tensor dense = tensor.to(at::kDouble).contiguous();
+  const double* values = dense.const_data_ptr<double>();
+  return std::vector<double>(values, values + dense.numel());
 }
 
 std::string Sha256Hex(const TensorList& tensors) {

@@ -90,12 +90,11 @@ bool UpdateSink::Admit(int64_t slot) {
 
 void UpdateSink::Deliver(int64_t slot, Update update) {
   // The expensive checks run on the caller's thread, outside the lock.
-  absl::Status status = CatchAsStatus("decompression", [&] {
-    return compressor_.Decompress(parameters_, update);
+  absl::Status status = CatchAsStatus("checking an update", [&] {
+    FEDLB_RETURN_IF_ERROR(Annotate(
+        compressor_.Decompress(parameters_, update), "decompression"));
+    return CheckUpdate(slot, update);
   });
-  if (status.ok()) {
-    status = CheckUpdate(slot, update);
-  }
   if (status.ok()) {
     Arrive(slot, {std::move(update), absl::OkStatus()});
   } else {
@@ -174,7 +173,10 @@ void UpdateSink::Arrive(int64_t slot, Arrival arrival) {
   while (!waiting_.empty() && waiting_.begin()->first == next_slot_) {
     Arrival next = std::move(waiting_.begin()->second);
     waiting_.erase(waiting_.begin());
-    AddNext(next_slot_, std::move(next));
+    status_.Update(CatchAsStatus("adding an update", [&] {
+      AddNext(next_slot_, std::move(next));
+      return absl::OkStatus();
+    }));
     ++next_slot_;
   }
 }

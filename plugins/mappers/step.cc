@@ -63,37 +63,6 @@ absl::Status Step::CheckOptimizer(const OptimizerTraits& traits,
   return absl::OkStatus();
 }
 
-ComponentState Step::SaveState() const {
-  ComponentState state;
-  state.scalars = {{"steps", static_cast<double>(steps_)},
-                   {"scaled_steps", static_cast<double>(scaled_steps_)},
-                   {"gain_sum", gain_sum_}};
-  return state;
-}
-
-absl::Status Step::LoadState(const ComponentState& state) {
-  double numbers[3];
-  const char* const names[3] = {"steps", "scaled_steps", "gain_sum"};
-  for (int i = 0; i < 3; ++i) {
-    const auto found = state.scalars.find(names[i]);
-    if (found == state.scalars.end() || !(found->second >= 0) ||
-        !(found->second <= 1e15)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("state of gradient_mapper step: ", names[i],
-                       " is missing or not a count"));
-    }
-    numbers[i] = found->second;
-  }
-  if (state.scalars.size() != 3 || !state.tensors.empty()) {
-    return absl::InvalidArgumentError(
-        "state of gradient_mapper step: more than its three counts");
-  }
-  steps_ = static_cast<int64_t>(numbers[0]);
-  scaled_steps_ = static_cast<int64_t>(numbers[1]);
-  gain_sum_ = numbers[2];
-  return absl::OkStatus();
-}
-
 bool Step::ScalesWhen(bool critical) const {
   switch (options_.scale_phase) {
     case ScalePhase::kNoncritical:
@@ -122,9 +91,6 @@ absl::Status Step::DoMap(const StepContext& context, TensorList& gradient) {
   if (factor != 1) {
     Scale(factor, gradient);
   }
-  ++steps_;
-  scaled_steps_ += last_gain_ != 1 ? 1 : 0;
-  gain_sum_ += last_gain_;
   return absl::OkStatus();
 }
 

@@ -3,7 +3,6 @@
 #ifndef FEDLB_PLUGINS_MAPPERS_STEP_H_
 #define FEDLB_PLUGINS_MAPPERS_STEP_H_
 
-#include <cstdint>
 #include <memory>
 
 #include "absl/status/status.h"
@@ -46,10 +45,6 @@ class Step final : public GradientMapper {
   absl::Status CheckOptimizer(const OptimizerTraits& traits,
                               Logger& logger) const override;
 
-  // "steps", "scaled_steps" and "gain_sum" over the run.
-  ComponentState SaveState() const override;
-  absl::Status LoadState(const ComponentState& state) override;
-
  private:
   explicit Step(const Options& options) : options_(options) {}
 
@@ -59,9 +54,6 @@ class Step final : public GradientMapper {
   const Options options_;
   double last_gain_ = 1;
   double last_clip_factor_ = 1;
-  int64_t steps_ = 0;
-  int64_t scaled_steps_ = 0;
-  double gain_sum_ = 0;
 };
 
 }  // namespace fedlb::mappers

@@ -119,33 +119,6 @@ TEST(StepTest, ClipsBeforeItScales) {
   EXPECT_EQ(gradient[0].item<double>(), 2);
 }
 
-TEST(StepTest, CountsItsStepsAndKeepsCountingFromASavedState) {
-  const auto mapper = Make<Step>("gain = 4");
-  TensorList gradient = PlainGradient();
-  for (const bool critical : {true, false, false}) {
-    ASSERT_TRUE(mapper->Map(Phase(critical), gradient).ok());
-  }
-  const auto resumed = Make<Step>("gain = 4");
-  ASSERT_TRUE(resumed->LoadState(mapper->SaveState()).ok());
-  ASSERT_TRUE(resumed->Map(Phase(false), gradient).ok());
-  EXPECT_THAT(resumed->SaveState().scalars,
-              ElementsAre(Pair("gain_sum", 13), Pair("scaled_steps", 3),
-                          Pair("steps", 4)));
-}
-
-TEST(StepTest, StatesThatItNeverSavedAreRefused) {
-  const auto mapper = Make<Step>("");
-  EXPECT_EQ(mapper->LoadState({}).code(), absl::StatusCode::kInvalidArgument);
-  ComponentState state = mapper->SaveState();
-  state.scalars["steps"] = std::numeric_limits<double>::quiet_NaN();
-  EXPECT_EQ(mapper->LoadState(state).code(),
-            absl::StatusCode::kInvalidArgument);
-  state = mapper->SaveState();
-  state.tensors["basis"] = PlainGradient();
-  EXPECT_EQ(mapper->LoadState(state).code(),
-            absl::StatusCode::kInvalidArgument);
-}
-
 TEST(StepTest, ClippingAfterScalingIsRefused) {
   const auto mapper = Make<Step>("gain = 4");
   WarningCount logger;

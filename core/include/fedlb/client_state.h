@@ -23,7 +23,8 @@ struct ClientState {
   // pass number `epoch`.
   int64_t epoch = 0;
   int64_t cursor = 0;
-  // By owner: "optimizer", "client_algorithm", "compressor", "critical_phase".
+  // By owner: "optimizer", "buffers", "client_algorithm", "compressor",
+  // "critical_phase".
   std::map<std::string, ComponentState> parts;
 };
 
@@ -38,9 +39,6 @@ class FEDLB_API ClientStateStore {
   void Stage(int64_t client, ClientState state);
   void Commit();
   void Rollback();
-
-  // Bytes of tensors in the committed states.
-  int64_t tensor_bytes() const;
 
   // All committed states in the order of client numbers.
   std::vector<std::pair<int64_t, ClientState>> Snapshot() const;

@@ -67,7 +67,7 @@ class FEDLB_API CriticalPhaseDetector {
   double previous_ = 0;        // smoothed value before the newest, 0: none
   double gradient_change_ = 0;
   bool critical_ = true;
-  // P-square markers: heights, positions, desired positions; and the count.
+  // P-square markers, and the number of changes seen.
   std::vector<double> heights_;
   std::vector<double> positions_;
   double num_changes_ = 0;

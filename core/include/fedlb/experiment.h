@@ -12,12 +12,14 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "fedlb/component.h"
 #include "fedlb/experiment_config.h"
 #include "fedlb/export.h"
 #include "fedlb/logger.h"
 #include "fedlb/memory.h"
 #include "fedlb/registry.h"
+#include "fedlb/transport.h"
 
 namespace fedlb {
 
@@ -56,6 +58,10 @@ struct ExperimentPlan {
   double seconds = 0;  // training only
 };
 
+// Whether a resumed run may have another value of `key` ("section.key") than it
+// was started with: what the weights do not depend on, and the number of rounds.
+FEDLB_API bool MayChangeOnResume(absl::string_view key);
+
 struct RoundProgress {
   int64_t round = 0;  // rounds done
   int64_t rounds = 0;
@@ -91,6 +97,7 @@ struct TrainResult {
   std::string weights_sha256;
   ScalarMap mapper;  // scaled_share, mean_gain, quantiles of Delta(g), ...
   int64_t dropped_updates = 0;
+  TransportTraffic traffic;  // of this process
 };
 
 class FEDLB_API Experiment {
@@ -102,7 +109,8 @@ class FEDLB_API Experiment {
       Logger& logger);
   virtual ~Experiment() = default;
 
-  virtual absl::StatusOr<ExperimentPlan> Plan() = 0;
+  // kInterrupted when `stop` is raised; it may be null.
+  virtual absl::StatusOr<ExperimentPlan> Plan(const std::atomic<int>* stop) = 0;
 
   // Runs the rounds; called once. What is on disk when it fails is the last
   // good checkpoint.

@@ -58,6 +58,10 @@ FEDLB_API void Scale(double factor, TensorList& tensors);
 // finite exactly when some element is not finite (or is beyond 1e150).
 FEDLB_API double SquaredNorm(const TensorList& tensors);
 
+// The values as a tensor of one dimension, and back.
+FEDLB_API at::Tensor ToTensor(const std::vector<double>& values);
+FEDLB_API std::vector<double> ToVector(const at::Tensor& tensor);
+
 // SHA-256 of the bytes of all tensors in order, as 64 hex digits.
 FEDLB_API std::string Sha256Hex(const TensorList& tensors);
 

@@ -31,8 +31,10 @@ class FEDLB_API Transport : public Component {
   absl::Status Open(ClientHost& host);
 
   // Has every client of the cohort do the task. Returns when each slot of the
-  // sink has been delivered or dropped, or the round was cancelled. A failing
-  // client is a dropped slot; a status means that the transport itself failed.
+  // sink has been delivered or dropped, or the round was cancelled. A client
+  // that diverges is a dropped slot, and so is one that is lost; where clients
+  // live in this process, any other failure of one cancels the round. A status
+  // means that the transport itself failed.
   //
   // kFailedPrecondition: not open.
   absl::Status RunRound(const RoundTask& task,

@@ -41,8 +41,6 @@ class FEDLB_API UpdateObserver {
   virtual void Begin(const TensorLayout& layout) = 0;
   // `slot` is the client's position in the cohort.
   virtual void Add(int64_t slot, const Update& update) = 0;
-  // As Aggregator::LinearState.
-  virtual std::optional<TensorList> LinearState() { return std::nullopt; }
 };
 
 // The means of the groups {slot mod kMaxPartialMeans}, weighted by examples.
