@@ -232,7 +232,11 @@ TEST(TrainTest, ASecondSignalEndsTheProcessAtOnce) {
   EXPECT_TRUE(result.exit_code == 130 || result.exit_code == 143)
       << result.exit_code;
   // What is on disk is a run that can go on.
-  EXPECT_EQ(Train(folder, {"--resume", "r", "--set", "rounds=1"}).exit_code, 0);
+  const std::string rounds =
+      std::to_string(Metrics(folder.path() + "/r").size() + 1);
+  EXPECT_EQ(
+      Train(folder, {"--resume", "r", "--set", "rounds=" + rounds}).exit_code,
+      0);
 }
 
 // A private mount namespace with a small tmpfs on ./mnt, then `script`.
