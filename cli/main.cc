@@ -10,7 +10,9 @@
 #include <csignal>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -217,9 +219,14 @@ int RunParsed(const ParsedCommand& parsed,
   }
   CommandContext context = {parsed.common, argv, terminal, stop, stop_signal};
   CommandOutcome outcome;
-  // Found through the executable's RUNPATH. Never closed: LibTorch does not
-  // survive unloading.
-  void* library = dlopen("libfedlb_commands.so", RTLD_NOW | RTLD_LOCAL);
+  // By its full path: a sanitizer's dlopen does not see the executable's
+  // RUNPATH. Never closed: LibTorch does not survive unloading.
+  std::error_code no_such_link;
+  const std::filesystem::path program =
+      std::filesystem::read_symlink("/proc/self/exe", no_such_link);
+  const std::filesystem::path path =
+      program.parent_path().parent_path() / "lib" / "libfedlb_commands.so";
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   void* symbol =
       library != nullptr ? dlsym(library, kRunCommandSymbol) : nullptr;
   if (symbol == nullptr) {

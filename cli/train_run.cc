@@ -1,12 +1,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cctype>
 #include <cerrno>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
@@ -111,6 +113,33 @@ absl::Status CheckResumedConfig(const ConfigTable& saved,
   return absl::OkStatus();
 }
 
+// Adds the plugins of the command line to the configuration, by full path, so
+// that the stored config.toml is complete.
+void RecordPlugins(const CommonFlags& common, ConfigTable& table) {
+  ConfigValue::Array files;
+  const ConfigValue* plugins = table.Find("plugins");
+  if (plugins != nullptr) {
+    const auto* listed = plugins->As<ConfigValue::Array>();
+    if (listed == nullptr) {
+      return;  // refused with its origin when the configuration is resolved
+    }
+    files = *listed;
+  }
+  for (const std::string& file : common.plugins) {
+    const ConfigValue path(
+        absl::StrContains(file, '/')
+            ? std::filesystem::absolute(file).lexically_normal().string()
+            : file,
+        "--plugin");
+    if (std::find(files.begin(), files.end(), path) == files.end()) {
+      files.push_back(path);
+    }
+  }
+  if (!files.empty()) {
+    table.Set("plugins", ConfigValue(std::move(files), "--plugin"));
+  }
+}
+
 // The configuration of a stored run, with what the command line changes.
 absl::StatusOr<ExperimentConfig> LoadResumedConfig(const TrainFlags& flags,
                                                    const CommonFlags& common,
@@ -133,7 +162,8 @@ absl::StatusOr<ExperimentConfig> LoadResumedConfig(const TrainFlags& flags,
   FEDLB_ASSIGN_OR_RETURN(const ConfigTable saved, LoadConfig(layers));
   layers.environment = true;
   layers.sets = flags.sets;
-  FEDLB_ASSIGN_OR_RETURN(const ConfigTable asked, LoadConfig(layers));
+  FEDLB_ASSIGN_OR_RETURN(ConfigTable asked, LoadConfig(layers));
+  RecordPlugins(common, asked);
   FEDLB_RETURN_IF_ERROR(LoadPluginsFor(common, &asked, registry));
   FEDLB_ASSIGN_OR_RETURN(const ExperimentConfig before,
                          ResolveExperiment(saved, registry));
@@ -150,7 +180,8 @@ absl::StatusOr<ExperimentConfig> LoadFreshConfig(const TrainFlags& flags,
   ConfigLayers layers;
   layers.files = flags.configs;
   layers.sets = flags.sets;
-  FEDLB_ASSIGN_OR_RETURN(const ConfigTable table, LoadConfig(layers));
+  FEDLB_ASSIGN_OR_RETURN(ConfigTable table, LoadConfig(layers));
+  RecordPlugins(common, table);
   FEDLB_RETURN_IF_ERROR(LoadPluginsFor(common, &table, registry));
   return ResolveExperiment(table, registry);
 }

@@ -227,8 +227,12 @@ absl::StatusOr<RunState> FederatedExperiment::PrepareState(
             state.next_round, " rounds; resume it with at least as many"));
       }
       f.logger->Info(absl::StrCat("resumed after round ", state.next_round));
-    } else if (!absl::IsNotFound(checkpoint.status())) {
-      // None at all means killed before the first: the run begins again.
+    } else if (absl::IsNotFound(checkpoint.status())) {
+      f.logger->Warning(absl::StrCat(
+          directory.path(),
+          " holds no checkpoint, as after an end before the first one was "
+          "written: the run begins again"));
+    } else {
       return checkpoint.status();
     }
     FEDLB_RETURN_IF_ERROR(directory.TruncateMetrics(state.metrics_length));

@@ -284,6 +284,11 @@ absl::Status RoundLoop::EvaluateWeights(ScalarMap& metrics) {
   FEDLB_ASSIGN_OR_RETURN(
       test_, Evaluate(*f.host, state_.weights, state_.buffers, Split::kTest,
                       f.test, chunk));
+  if (test_.num_examples > 0 && !std::isfinite(test_.loss)) {
+    return DivergedError(absl::StrCat(
+        "the test loss is not finite after round ", state_.next_round,
+        "; lower the learning rate, set clip_norm or warm up"));
+  }
   metrics["test_loss"] = test_.loss;
   metrics["test_accuracy"] = test_.accuracy;
   metrics["test_accuracy_top5"] = test_.accuracy_top5;

@@ -25,7 +25,10 @@ absl::Status Make(absl::StatusCode code, Failure failure,
 }
 
 absl::Status OutOfMemoryIn(absl::string_view where, absl::string_view what) {
-  return OutOfMemoryError(absl::StrCat(where, ": out of memory: ", what));
+  return OutOfMemoryError(absl::StrCat(
+      where, ": out of memory: ", what,
+      "; use a smaller batch_policy.batch_size or micro_batch_size, fewer "
+      "transport.workers or a larger execution.memory_limit"));
 }
 
 }  // namespace
