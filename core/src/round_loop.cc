@@ -88,9 +88,9 @@ absl::Status RoundLoop::Run() {
       }
       if (!saved.ok()) {
         // The older checkpoints are whole, and there may be room again later.
-        federation_.logger->Warning(absl::StrCat(
-            "training goes on without a checkpoint of round ",
-            state_.next_round, ": ", saved.message()));
+        federation_.logger->Warning(
+            absl::StrCat("training goes on without a checkpoint of round ",
+                         state_.next_round, ": ", saved.message()));
       }
     }
     ReportProgress();
@@ -147,8 +147,7 @@ absl::Status RoundLoop::RunRound(ScalarMap& metrics) {
   FEDLB_RETURN_IF_ERROR(CheckSurvivors(result));
 
   metrics = result.scalar_means;
-  FEDLB_RETURN_IF_ERROR(
-      ApplyAggregate(task, result, partial_means, metrics));
+  FEDLB_RETURN_IF_ERROR(ApplyAggregate(task, result, partial_means, metrics));
   std::move(rollback).Cancel();
   f.host->states().Commit();
 
@@ -189,9 +188,8 @@ absl::Status RoundLoop::ApplyAggregate(const RoundTask& task,
                                 .num_clients = f.config.federation.clients,
                                 .num_survivors = result.num_survivors,
                                 .group_means = &result.extra_means};
-  FEDLB_RETURN_IF_ERROR(
-      Annotate(f.client_algorithm->FinishRound(outcome, aggregate),
-               "client algorithm"));
+  FEDLB_RETURN_IF_ERROR(Annotate(
+      f.client_algorithm->FinishRound(outcome, aggregate), "client algorithm"));
   if (!gradient_round) {
     Scale(-1, aggregate);
   }
@@ -205,8 +203,8 @@ absl::Status RoundLoop::ApplyAggregate(const RoundTask& task,
   for (const int64_t count : f.num_examples) {
     train_examples += count;
   }
-  context.epoch = static_cast<double>(state_.samples) /
-                  static_cast<double>(train_examples);
+  context.epoch =
+      static_cast<double>(state_.samples) / static_cast<double>(train_examples);
   context.lr = lr;
   context.batch_size = result.num_samples;
   // A share of clients and steps when the detector watches clients.
@@ -243,7 +241,7 @@ absl::Status RoundLoop::ApplyAggregate(const RoundTask& task,
   if (!std::isfinite(SquaredNorm(state_.weights))) {
     return DivergedError(absl::StrFormat(
         "the weights are not finite after round %d (lr %g); lower the learning "
-        "rate, set clip_norm or warm up",
+        "rate, set optimizer.clip_norm or warm up",
         task.round, lr));
   }
   if (!result.buffers.empty()) {
@@ -255,8 +253,8 @@ absl::Status RoundLoop::ApplyAggregate(const RoundTask& task,
 absl::Status RoundLoop::CheckSurvivors(const RoundResult& result) const {
   for (const auto& [client, cause] : result.dropped) {
     federation_.logger->Warning(absl::StrCat("round ", state_.next_round,
-                                             ": client ", client, " dropped: ",
-                                             cause.message()));
+                                             ": client ", client,
+                                             " dropped: ", cause.message()));
   }
   const int64_t needed =
       std::max<int64_t>(1, federation_.config.federation.min_cohort);
@@ -285,17 +283,18 @@ absl::Status RoundLoop::EvaluateWeights(ScalarMap& metrics) {
       test_, Evaluate(*f.host, state_.weights, state_.buffers, Split::kTest,
                       f.test, chunk));
   if (test_.num_examples > 0 && !std::isfinite(test_.loss)) {
-    return DivergedError(absl::StrCat(
-        "the test loss is not finite after round ", state_.next_round,
-        "; lower the learning rate, set clip_norm or warm up"));
+    return DivergedError(absl::StrFormat(
+        "the test loss is not finite after round %d (lr %g); lower the "
+        "learning rate, set optimizer.clip_norm or warm up",
+        state_.next_round, metrics["lr"]));
   }
   metrics["test_loss"] = test_.loss;
   metrics["test_accuracy"] = test_.accuracy;
   metrics["test_accuracy_top5"] = test_.accuracy_top5;
   if (!f.validation.empty()) {
-    FEDLB_ASSIGN_OR_RETURN(
-        validation_, Evaluate(*f.host, state_.weights, state_.buffers,
-                              Split::kTrain, f.validation, chunk));
+    FEDLB_ASSIGN_OR_RETURN(validation_,
+                           Evaluate(*f.host, state_.weights, state_.buffers,
+                                    Split::kTrain, f.validation, chunk));
     metrics["validation_loss"] = validation_.loss;
     metrics["validation_accuracy"] = validation_.accuracy;
     metrics["validation_accuracy_top5"] = validation_.accuracy_top5;
@@ -331,9 +330,9 @@ void RoundLoop::Log(const ScalarMap& metrics) {
   federation_.logger->Log(LogLevel::kDebug, text);
   const absl::Status status = directory_.AppendMetrics(text);
   if (!status.ok()) {
-    federation_.logger->Warning(absl::StrCat(
-        "metrics of round ", state_.next_round, " are lost: ",
-        status.message()));
+    federation_.logger->Warning(absl::StrCat("metrics of round ",
+                                             state_.next_round,
+                                             " are lost: ", status.message()));
   }
 }
 
