@@ -272,10 +272,10 @@ std::string ConfigDigest(const ExperimentConfig& config) {
   ConfigTable kept;
   for (const auto& [section, value] : config.resolved.values()) {
     const auto* keys = value.As<ConfigTable>();
-    if (keys == nullptr && !MayChangeOnResume(section)) {
-      kept.Set(section, value);
-    }
     if (keys == nullptr) {
+      if (!MayChangeOnResume(section)) {
+        kept.Set(section, value);
+      }
       continue;
     }
     for (const auto& [key, setting] : keys->values()) {
