@@ -61,9 +61,9 @@ absl::Status RunConfigShow(const ConfigShowFlags& flags,
   ConfigLayers layers;
   layers.files = flags.configs;
   layers.sets = flags.sets;
-  FEDLB_ASSIGN_OR_RETURN(const ConfigTable table, LoadConfig(layers));
+  FEDLB_ASSIGN_OR_RETURN(ConfigTable table, LoadConfig(layers));
   ComponentRegistry registry;
-  FEDLB_RETURN_IF_ERROR(LoadPluginsFor(context.flags, &table, registry));
+  FEDLB_RETURN_IF_ERROR(LoadPluginsFor(context.flags, table, registry));
   FEDLB_ASSIGN_OR_RETURN(const ExperimentConfig config,
                          ResolveExperiment(table, registry));
   result.text = PrintConfig(config, true);

@@ -10,9 +10,13 @@
 
 namespace fedlb::cli {
 
-// Loads what --plugin and --plugin-dir name, the key `plugins` of `config`
-// where one is given, and the default folders.
-absl::Status LoadPluginsFor(const CommonFlags& flags, const ConfigTable* config,
+// Loads what --plugin and --plugin-dir name, and the default folders.
+absl::Status LoadPluginsFor(const CommonFlags& flags,
+                            ComponentRegistry& registry);
+
+// The same with what the key `plugins` of `config` names. The files of --plugin
+// are added to that key by full path, so that the configuration is complete.
+absl::Status LoadPluginsFor(const CommonFlags& flags, ConfigTable& config,
                             ComponentRegistry& registry);
 
 }  // namespace fedlb::cli

@@ -239,7 +239,7 @@ std::string InstalledPrefix() {
 absl::Status RunPluginsList(const PluginsListFlags& flags,
                             CommandContext& context, CommandResult& result) {
   ComponentRegistry registry;
-  FEDLB_RETURN_IF_ERROR(LoadPluginsFor(context.flags, nullptr, registry));
+  FEDLB_RETURN_IF_ERROR(LoadPluginsFor(context.flags, registry));
   FEDLB_RETURN_IF_ERROR(CheckKind(flags.kind, registry));
   result.records = "components";
   result.data["components"] = Json::array();
@@ -272,7 +272,7 @@ absl::Status RunPluginsDescribe(const PluginsDescribeFlags& flags,
     return UsageError("give the NAME of a component, or --all");
   }
   ComponentRegistry registry;
-  FEDLB_RETURN_IF_ERROR(LoadPluginsFor(context.flags, nullptr, registry));
+  FEDLB_RETURN_IF_ERROR(LoadPluginsFor(context.flags, registry));
   result.records = "components";
   result.data["components"] = Json::array();
   if (flags.all) {

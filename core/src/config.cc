@@ -142,6 +142,34 @@ void Merge(ConfigTable& base, const ConfigTable& layer) {
   }
 }
 
+// Notes at the values of `base` which component they were written for, where
+// `layer` names another one.
+void NoteReplacedComponents(const ConfigTable& layer, ConfigTable& base) {
+  constexpr absl::string_view kNameKey = "name";
+  for (const auto& [section, value] : layer.values()) {
+    const ConfigValue* held = base.Find(section);
+    const auto* table = value.As<ConfigTable>();
+    if (table == nullptr || table->Find(kNameKey) == nullptr ||
+        held == nullptr || held->As<ConfigTable>() == nullptr) {
+      continue;
+    }
+    ConfigTable& earlier = base.Subtable(section);
+    const ConfigValue* name = earlier.Find(kNameKey);
+    if (name != nullptr && *name == *table->Find(kNameKey)) {
+      continue;
+    }
+    const auto* text = name != nullptr ? name->As<std::string>() : nullptr;
+    const std::string component = text != nullptr ? *text : "";
+    const ConfigTable::Map settings = earlier.values();
+    for (auto [key, setting] : settings) {
+      if (key != kNameKey && !setting.written_for().has_value()) {
+        setting.set_written_for(component);
+        earlier.Set(key, std::move(setting));
+      }
+    }
+  }
+}
+
 void SetOriginOfAll(ConfigTable& table, const std::string& origin);
 
 void SetOriginOfAll(ConfigValue& value, const std::string& origin) {
@@ -205,11 +233,17 @@ absl::StatusOr<ConfigTable> Assignment(const std::vector<std::string>& parts,
 
 absl::StatusOr<ConfigTable> EnvironmentLayer() {
   constexpr absl::string_view kPrefix = "FEDLB_SET__";
+  constexpr absl::string_view kUsage = "FEDLB_SET__section__key=value";
   std::vector<absl::string_view> variables;
   for (char** variable = environ; variable != nullptr && *variable != nullptr;
        ++variable) {
     if (absl::StartsWith(*variable, kPrefix)) {
       variables.push_back(*variable);
+    } else if (absl::StartsWith(*variable, "FEDLB_SET")) {
+      const std::pair<std::string, std::string> halves =
+          absl::StrSplit(*variable, absl::MaxSplits('=', 1));
+      return ConfigError(absl::StrCat(Excerpt(halves.first), ": write ", kUsage,
+                                      ", with two underscores each time"));
     }
   }
   // The environment has no order that a user could rely on.
@@ -222,8 +256,7 @@ absl::StatusOr<ConfigTable> EnvironmentLayer() {
         const ConfigTable assignment,
         Assignment(
             absl::StrSplit(absl::StripPrefix(halves.first, kPrefix), "__"),
-            halves.second, Excerpt(halves.first),
-            "FEDLB_SET__section__key=value"));
+            halves.second, Excerpt(halves.first), kUsage));
     Merge(layer, assignment);
   }
   return layer;
@@ -338,19 +371,27 @@ absl::StatusOr<ConfigTable> ParseToml(absl::string_view text,
 
 absl::StatusOr<ConfigTable> LoadConfig(const ConfigLayers& layers) {
   ConfigTable merged;
+  const auto add_layer = [&merged](const ConfigTable& layer) {
+    NoteReplacedComponents(layer, merged);
+    Merge(merged, layer);
+  };
   for (const std::string& path : layers.files) {
     FEDLB_ASSIGN_OR_RETURN(const std::string text, ReadConfigFile(path));
     FEDLB_ASSIGN_OR_RETURN(const ConfigTable layer, ParseToml(text, path));
-    Merge(merged, layer);
+    add_layer(layer);
   }
   if (layers.environment) {
     FEDLB_ASSIGN_OR_RETURN(const ConfigTable layer, EnvironmentLayer());
-    Merge(merged, layer);
+    add_layer(layer);
   }
+  // All of a command line is one layer: the order of a name and of the settings
+  // that belong to it does not matter.
+  ConfigTable command_line;
   for (const std::string& set : layers.sets) {
-    FEDLB_ASSIGN_OR_RETURN(const ConfigTable layer, SetLayer(set));
-    Merge(merged, layer);
+    FEDLB_ASSIGN_OR_RETURN(const ConfigTable assignment, SetLayer(set));
+    Merge(command_line, assignment);
   }
+  add_layer(command_line);
   return merged;
 }
 

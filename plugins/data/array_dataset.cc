@@ -13,8 +13,7 @@ namespace fedlb::data {
 namespace {
 
 int64_t BytesOf(const ExampleArray& examples) {
-  return static_cast<int64_t>(examples.pixels.size() +
-                              examples.values.size() * sizeof(float) +
+  return static_cast<int64_t>(examples.bytes.size() +
                               examples.labels.size() * sizeof(int64_t));
 }
 
@@ -63,7 +62,7 @@ void GatherPixels(const ArrayContents& contents, const uint8_t* pixels,
 }
 
 template <typename T>
-void GatherValues(const ArrayContents& contents, const float* values,
+void GatherFloats(const ArrayContents& contents, const float* values,
                   absl::Span<const int64_t> indices, size_t example_size,
                   T* out) {
   // A product, because divisions would be the bottleneck.
@@ -83,10 +82,11 @@ void Gather(const ArrayContents& contents, const ExampleArray& examples,
   const auto example_size =
       static_cast<size_t>(inputs.numel()) / indices.size();
   T* out = inputs.mutable_data_ptr<T>();
-  if (examples.pixels.empty()) {
-    GatherValues(contents, examples.values.data(), indices, example_size, out);
+  if (examples.type == ElementType::kFloat) {
+    GatherFloats(contents, examples.floats().data(), indices, example_size,
+                 out);
   } else {
-    GatherPixels(contents, examples.pixels.data(), indices, example_size, out);
+    GatherPixels(contents, examples.bytes.data(), indices, example_size, out);
   }
 }
 

@@ -16,12 +16,30 @@
 
 namespace fedlb::data {
 
-// One split. The values of all examples, one example after the other, are in
-// `pixels` (255 stands for 1.0) or in `values`; the other one is empty.
+// What the values of an array are stored as.
+enum class ElementType {
+  kPixel,  // uint8; 255 stands for 1.0
+  kFloat,  // float32
+};
+
+// One split.
 struct ExampleArray {
-  std::vector<uint8_t> pixels;
-  std::vector<float> values;
+  ElementType type = ElementType::kPixel;
+  // The values of all examples, one example after the other, in this machine's
+  // byte order. Whoever read them hands them over as they are: converting them
+  // would hold large datasets twice.
+  std::vector<uint8_t> bytes;
   std::vector<int64_t> labels;
+
+  // With kFloat.
+  absl::Span<const float> floats() const {
+    return {reinterpret_cast<const float*>(bytes.data()),
+            bytes.size() / sizeof(float)};
+  }
+  absl::Span<float> mutable_floats() {
+    return {reinterpret_cast<float*>(bytes.data()),
+            bytes.size() / sizeof(float)};
+  }
 };
 
 struct ArrayContents {

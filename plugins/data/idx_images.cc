@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/types/span.h"
 #include "data/idx_file.h"
 #include "fedlb/status.h"
 
@@ -81,17 +82,15 @@ absl::StatusOr<std::vector<int64_t>> ReadLabels(const std::string& path) {
   return labels;
 }
 
-absl::StatusOr<std::vector<float>> FiniteValues(const std::string& path,
-                                                const IdxArray& array) {
-  std::vector<float> values(array.bytes.size() / sizeof(float));
+absl::Status CheckFinite(const std::string& path,
+                         absl::Span<const float> values) {
   for (size_t i = 0; i < values.size(); ++i) {
-    values[i] = array.At<float>(static_cast<int64_t>(i));
     if (!std::isfinite(values[i])) {
       return Fault(path, absl::StrCat("value ", i, " is ", values[i],
                                       "; training needs finite numbers"));
     }
   }
-  return values;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<LabelledImages> ReadPair(const std::string& images_path,
@@ -115,19 +114,15 @@ absl::StatusOr<LabelledImages> ReadPair(const std::string& images_path,
   if (dims.size() == 3) {
     result.example_shape.insert(result.example_shape.begin(), 1);
   }
-  switch (images.type) {
-    case IdxType::kUint8:
-      result.examples.pixels = std::move(images.bytes);
-      break;
-    case IdxType::kFloat32: {
-      FEDLB_ASSIGN_OR_RETURN(result.examples.values,
-                             FiniteValues(images_path, images));
-      break;
-    }
-    default:
-      return Fault(images_path,
-                   absl::StrCat("images of type ", IdxTypeName(images.type),
-                                " are not supported; store uint8 or float32"));
+  if (images.type != IdxType::kUint8 && images.type != IdxType::kFloat32) {
+    return Fault(images_path,
+                 absl::StrCat("images of type ", IdxTypeName(images.type),
+                              " are not supported; store uint8 or float32"));
+  }
+  result.examples.bytes = std::move(images.bytes);
+  if (images.type == IdxType::kFloat32) {
+    result.examples.type = ElementType::kFloat;
+    FEDLB_RETURN_IF_ERROR(CheckFinite(images_path, result.examples.floats()));
   }
   FEDLB_ASSIGN_OR_RETURN(result.examples.labels, ReadLabels(labels_path));
   if (static_cast<int64_t>(result.examples.labels.size()) != dims[0]) {

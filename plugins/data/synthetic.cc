@@ -44,14 +44,15 @@ ExampleArray Generate(const SyntheticOptions& options, uint64_t seed,
                       const std::vector<std::vector<float>>& prototypes) {
   const auto noise = static_cast<float>(options.noise);
   ExampleArray examples;
-  examples.values.resize(static_cast<size_t>(count) * example_size);
+  examples.type = ElementType::kFloat;
+  examples.bytes.resize(static_cast<size_t>(count) * example_size *
+                        sizeof(float));
   examples.labels.resize(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
     const int64_t label = i % options.classes;
     examples.labels[static_cast<size_t>(i)] = label;
-    const absl::Span<float> values =
-        absl::MakeSpan(examples.values)
-            .subspan(static_cast<size_t>(i) * example_size, example_size);
+    const absl::Span<float> values = examples.mutable_floats().subspan(
+        static_cast<size_t>(i) * example_size, example_size);
     FillNormal({.seed = seed, .purpose = purpose, .step = i}, values);
     const std::vector<float>& prototype =
         prototypes[static_cast<size_t>(label)];

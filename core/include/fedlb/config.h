@@ -17,6 +17,9 @@ namespace fedlb {
 // (FEDLB_SET__section__key=value), then `sets` ("section.key=value") from left
 // to right. Values of the last two are read as TOML and, where that fails, as
 // plain strings.
+//
+// A layer that names another component for a section begins its settings anew:
+// ResolveExperiment drops what earlier layers wrote for the component before.
 struct ConfigLayers {
   std::vector<std::string> files;
   bool environment = true;

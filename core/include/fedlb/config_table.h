@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -82,6 +83,16 @@ class FEDLB_API ConfigValue {
   const std::string& origin() const { return origin_; }
   void set_origin(std::string origin) { origin_ = std::move(origin); }
 
+  // Where a later layer names another component for the section: the one that
+  // this value was written for, "" for the section's default.
+  const std::optional<std::string>& written_for() const {
+    return written_for_;
+  }
+  void set_written_for(std::string component) {
+    written_for_ = std::move(component);
+  }
+
+  // Where a value comes from does not count.
   friend bool operator==(const ConfigValue& a, const ConfigValue& b) {
     return a.data_ == b.data_;
   }
@@ -89,6 +100,7 @@ class FEDLB_API ConfigValue {
  private:
   Data data_ = false;
   std::string origin_ = "default";
+  std::optional<std::string> written_for_;
 };
 
 // The candidate nearest to `word` by edit distance, or an empty string when
