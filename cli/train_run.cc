@@ -1,14 +1,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cctype>
 #include <cerrno>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
@@ -16,7 +14,6 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -113,33 +110,6 @@ absl::Status CheckResumedConfig(const ConfigTable& saved,
   return absl::OkStatus();
 }
 
-// Adds the plugins of the command line to the configuration, by full path, so
-// that the stored config.toml is complete.
-void RecordPlugins(const CommonFlags& common, ConfigTable& table) {
-  ConfigValue::Array files;
-  const ConfigValue* plugins = table.Find("plugins");
-  if (plugins != nullptr) {
-    const auto* listed = plugins->As<ConfigValue::Array>();
-    if (listed == nullptr) {
-      return;  // refused with its origin when the configuration is resolved
-    }
-    files = *listed;
-  }
-  for (const std::string& file : common.plugins) {
-    const ConfigValue path(
-        absl::StrContains(file, '/')
-            ? std::filesystem::absolute(file).lexically_normal().string()
-            : file,
-        "--plugin");
-    if (std::find(files.begin(), files.end(), path) == files.end()) {
-      files.push_back(path);
-    }
-  }
-  if (!files.empty()) {
-    table.Set("plugins", ConfigValue(std::move(files), "--plugin"));
-  }
-}
-
 // The configuration of a stored run, with what the command line changes.
 absl::StatusOr<ExperimentConfig> LoadResumedConfig(const TrainFlags& flags,
                                                    const CommonFlags& common,
@@ -163,8 +133,7 @@ absl::StatusOr<ExperimentConfig> LoadResumedConfig(const TrainFlags& flags,
   layers.environment = true;
   layers.sets = flags.sets;
   FEDLB_ASSIGN_OR_RETURN(ConfigTable asked, LoadConfig(layers));
-  RecordPlugins(common, asked);
-  FEDLB_RETURN_IF_ERROR(LoadPluginsFor(common, &asked, registry));
+  FEDLB_RETURN_IF_ERROR(LoadPluginsFor(common, asked, registry));
   FEDLB_ASSIGN_OR_RETURN(const ExperimentConfig before,
                          ResolveExperiment(saved, registry));
   FEDLB_ASSIGN_OR_RETURN(ExperimentConfig config,
@@ -181,9 +150,21 @@ absl::StatusOr<ExperimentConfig> LoadFreshConfig(const TrainFlags& flags,
   layers.files = flags.configs;
   layers.sets = flags.sets;
   FEDLB_ASSIGN_OR_RETURN(ConfigTable table, LoadConfig(layers));
-  RecordPlugins(common, table);
-  FEDLB_RETURN_IF_ERROR(LoadPluginsFor(common, &table, registry));
+  FEDLB_RETURN_IF_ERROR(LoadPluginsFor(common, table, registry));
   return ResolveExperiment(table, registry);
+}
+
+std::string DescribeBatches(const ExperimentPlan& plan) {
+  std::string text =
+      plan.min_batch == plan.max_batch
+          ? FormatCount(plan.min_batch)
+          : absl::StrCat(FormatCount(plan.min_batch), " to ",
+                         FormatCount(plan.max_batch));
+  if (plan.clients_below_batch_size > 0) {
+    absl::StrAppend(&text, "; ", FormatCount(plan.clients_below_batch_size),
+                    " clients hold fewer examples than their batch size");
+  }
+  return text;
 }
 
 void DescribePlan(const ExperimentPlan& plan, CommandResult& result) {
@@ -196,6 +177,9 @@ void DescribePlan(const ExperimentPlan& plan, CommandResult& result) {
       {"test_examples", plan.test_examples},
       {"min_client_examples", plan.min_client_examples},
       {"max_client_examples", plan.max_client_examples},
+      {"min_batch", plan.min_batch},
+      {"max_batch", plan.max_batch},
+      {"clients_below_batch_size", plan.clients_below_batch_size},
       {"parameters", plan.parameters},
       {"optimizer_steps", plan.optimizer_steps},
       {"samples", plan.samples},
@@ -221,6 +205,7 @@ void DescribePlan(const ExperimentPlan& plan, CommandResult& result) {
       {"examples per client",
        absl::StrCat(count(plan.min_client_examples), " to ",
                     count(plan.max_client_examples))},
+      {"examples per local step", DescribeBatches(plan)},
       {"parameters", count(plan.parameters)},
       {"optimizer steps", count(plan.optimizer_steps)},
       {"samples", count(plan.samples)},
@@ -231,7 +216,8 @@ void DescribePlan(const ExperimentPlan& plan, CommandResult& result) {
       {"memory: optimizers", FormatBytes(plan.optimizer_bytes)},
       {"memory: client state", FormatBytes(plan.client_state_bytes)},
       {"memory: peak in a step", FormatBytes(plan.peak_step_bytes)},
-      {"training time", absl::StrCat("about ", FormatSeconds(plan.seconds))},
+      {"training time", absl::StrCat("about ", FormatSeconds(plan.seconds),
+                                     ", without evaluations")},
   });
 }
 
@@ -269,6 +255,9 @@ void DescribeResult(const TrainResult& run, CommandResult& result) {
                          : Json()},
       {"train", {{"loss", run.train_loss}}},
       {"seconds", run.seconds},
+      {"evaluation_seconds", run.evaluation_seconds},
+      {"virtual_seconds", run.virtual_seconds},
+      {"stopped_by", run.stopped_by},
       {"samples_per_second", run.samples_per_second},
       {"peak_memory_bytes", run.peak_memory_bytes},
       {"memory",
@@ -294,10 +283,20 @@ void DescribeResult(const TrainResult& run, CommandResult& result) {
   lines.emplace_back("train",
                      absl::StrCat("loss ", FormatNumber(run.train_loss, 4)));
   lines.emplace_back(
-      "time", absl::StrCat(FormatSeconds(run.seconds), ", ",
+      "time", absl::StrCat(FormatSeconds(run.seconds), " of training, ",
                            FormatCount(std::llround(run.samples_per_second)),
-                           " samples/s"));
-  lines.emplace_back("peak memory", FormatBytes(run.peak_memory_bytes));
+                           " samples/s; ",
+                           FormatSeconds(run.evaluation_seconds),
+                           " of evaluation"));
+  if (run.virtual_seconds > 0) {
+    lines.emplace_back("simulated time", FormatSeconds(run.virtual_seconds));
+  }
+  if (run.stopped_by != "rounds") {
+    lines.emplace_back("stopped by",
+                       absl::StrCat("stopping.", run.stopped_by));
+  }
+  lines.emplace_back("peak memory", absl::StrCat(
+      FormatBytes(run.peak_memory_bytes), " of tensors"));
   if (!run.mapper.empty()) {
     std::vector<std::string> scalars;
     for (const auto& [name, value] : run.mapper) {

@@ -89,6 +89,7 @@ void CriticalPhaseDetector::ObserveSquaredNorm(double squared_norm) {
   }
   gradient_change_ =
       std::abs(smoothed - previous) / std::max(previous, kTiny);
+  has_change_ = true;
   if (options_.threshold_kind == "absolute") {
     critical_ = gradient_change_ >= options_.threshold;
     return;
@@ -167,6 +168,7 @@ ComponentState CriticalPhaseDetector::SaveState() const {
   state.tensors["positions"] = {ToTensor(positions_)};
   state.scalars = {{"previous", previous_},
                    {"gradient_change", gradient_change_},
+                   {"has_change", has_change_ ? 1 : 0},
                    {"critical", critical_ ? 1 : 0},
                    {"num_changes", num_changes_}};
   return state;
@@ -191,15 +193,18 @@ absl::Status CriticalPhaseDetector::LoadState(const ComponentState& state) {
     *out = found->second;
     return true;
   };
+  double has_change = 0;
   double critical = 0;
   if (!vector("norms", &norms_) || !vector("heights", &heights_) ||
       !vector("positions", &positions_) || heights_.size() > kMarkers ||
       positions_.size() != heights_.size() || !scalar("previous", &previous_) ||
       !scalar("gradient_change", &gradient_change_) ||
+      !scalar("has_change", &has_change) ||
       !scalar("critical", &critical) || !scalar("num_changes", &num_changes_)) {
     return absl::InvalidArgumentError(
         "not the state of a critical-phase detector");
   }
+  has_change_ = has_change != 0;
   critical_ = critical != 0;
   return absl::OkStatus();
 }

@@ -4,11 +4,14 @@
 #define FEDLB_EVALUATION_H_
 
 #include <cstdint>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "fedlb/component.h"
 #include "fedlb/dataset.h"
 #include "fedlb/experiment.h"
+#include "fedlb/partitioner.h"
 #include "local_client_host.h"
 
 namespace fedlb {
@@ -21,6 +24,17 @@ absl::StatusOr<Evaluation> Evaluate(LocalClientHost& host,
                                     const TensorList& buffers, Split split,
                                     absl::Span<const int64_t> indices,
                                     int64_t chunk_size);
+
+// EvaluationReport::client_accuracy; `labels` are those of the training split.
+std::vector<double> ClientAccuracies(const Evaluation& test,
+                                     const Partition& partition,
+                                     absl::Span<const int64_t> labels);
+
+// Least, mean, largest value and standard deviation of `accuracies` as
+// "<prefix>_min", "_mean", "_max", "_std"; NaNs are left out, and nothing is
+// returned when nothing else is there.
+ScalarMap SpreadOf(const std::string& prefix,
+                   const std::vector<double>& accuracies);
 
 }  // namespace fedlb
 

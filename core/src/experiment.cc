@@ -10,6 +10,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "evaluation.h"
+#include "fedlb/durable_file.h"
 #include "fedlb/fingerprint.h"
 #include "fedlb/run_directory.h"
 #include "fedlb/status.h"
@@ -17,11 +19,13 @@
 #include "local_client_worker.h"
 #include "round_loop.h"
 #include "run_state.h"
+#include "weights_file.h"
 
 namespace fedlb {
 namespace {
 
 constexpr int kTimedSteps = 3;
+constexpr int64_t kMaxRecordBytes = 4 << 20;
 
 double Quantile(std::vector<double> values, double q) {
   if (values.empty()) {
@@ -47,8 +51,10 @@ ScalarMap SummariseMapper(const RunState& state) {
   return summary;
 }
 
-std::string RunRecord(const Federation& federation,
-                      const TrainOptions& options) {
+// What started this process and with which versions; `earlier` lists the records
+// of the processes that the run went through before.
+nlohmann::ordered_json ProcessRecord(const Federation& federation,
+                                     const TrainOptions& options) {
   nlohmann::ordered_json plugins = nlohmann::ordered_json::array();
   for (const PluginRecord& plugin : federation.registry->plugins()) {
     plugins.push_back({{"name", plugin.name},
@@ -56,7 +62,7 @@ std::string RunRecord(const Federation& federation,
                        {"fingerprint", plugin.fingerprint},
                        {"path", plugin.path}});
   }
-  const nlohmann::ordered_json record = {
+  return {
       {"argv", options.argv},
       {"version", HostVersion()},
       {"fingerprint", HostFingerprint()},
@@ -66,6 +72,24 @@ std::string RunRecord(const Federation& federation,
       {"started", absl::FormatTime(absl::RFC3339_sec, absl::Now(),
                                    absl::UTCTimeZone())},
       {"plugins", std::move(plugins)}};
+}
+
+// run.json: this process, and under "earlier" those before it, oldest first.
+std::string RunRecord(const Federation& federation,
+                      const TrainOptions& options) {
+  using Json = nlohmann::ordered_json;
+  Json record = ProcessRecord(federation, options);
+  if (options.resume) {
+    const absl::StatusOr<std::string> text = ReadWholeFile(
+        absl::StrCat(options.run_dir, "/run.json"), kMaxRecordBytes);
+    Json before = text.ok() ? Json::parse(*text, nullptr, false) : Json();
+    if (before.is_object()) {
+      Json earlier = before.value("earlier", Json::array());
+      before.erase("earlier");
+      earlier.push_back(std::move(before));
+      record["earlier"] = std::move(earlier);
+    }
+  }
   // Invalid UTF-8 in argv must not end the run.
   return record.dump(2, ' ', false,
                      nlohmann::ordered_json::error_handler_t::replace) +
@@ -85,10 +109,14 @@ class FederatedExperiment final : public Experiment {
 
   absl::StatusOr<ExperimentPlan> Plan(const std::atomic<int>* stop) override;
   absl::StatusOr<TrainResult> Train(const TrainOptions& options) override;
+  absl::StatusOr<EvaluationReport> Evaluate(
+      const EvaluateOptions& options) override;
 
  private:
   absl::StatusOr<RunState> PrepareState(RunDirectory& directory,
                                         const TrainOptions& options);
+  void DescribeBatches(const std::vector<ClientAssignment>& cohort,
+                       ExperimentPlan& plan) const;
   absl::Status TimeSteps(const std::vector<ClientAssignment>& cohort,
                          double* seconds_per_sample, int64_t* peak_bytes);
 
@@ -140,6 +168,19 @@ absl::Status FederatedExperiment::TimeSteps(
   return absl::OkStatus();
 }
 
+void FederatedExperiment::DescribeBatches(
+    const std::vector<ClientAssignment>& cohort, ExperimentPlan& plan) const {
+  for (const ClientAssignment& assignment : cohort) {
+    const int64_t examples =
+        federation_->num_examples[static_cast<size_t>(assignment.client)];
+    const int64_t batch = std::min(assignment.batch_size, examples);
+    plan.min_batch =
+        plan.min_batch == 0 ? batch : std::min(plan.min_batch, batch);
+    plan.max_batch = std::max(plan.max_batch, batch);
+    plan.clients_below_batch_size += examples < assignment.batch_size ? 1 : 0;
+  }
+}
+
 absl::StatusOr<ExperimentPlan> FederatedExperiment::Plan(
     const std::atomic<int>* stop) {
   Federation& f = *federation_;
@@ -169,14 +210,8 @@ absl::StatusOr<ExperimentPlan> FederatedExperiment::Plan(
     plan.optimizer_steps += gradient_round ? 1 : 0;
     for (const ClientAssignment& assignment : cohort) {
       const int64_t steps = f.LocalSteps(work, assignment);
-      const int64_t examples =
-          f.num_examples[static_cast<size_t>(assignment.client)];
       plan.optimizer_steps += gradient_round ? 0 : steps;
-      plan.samples += work.local_steps > 0 || gradient_round
-                          ? steps * std::min(assignment.batch_size, examples)
-                          : static_cast<int64_t>(
-                                work.local_epochs *
-                                static_cast<double>(examples));
+      plan.samples += f.Samples(work, assignment);
     }
     const auto clients = static_cast<int64_t>(cohort.size());
     plan.bytes_to_clients += clients * model_bytes;
@@ -199,10 +234,12 @@ absl::StatusOr<ExperimentPlan> FederatedExperiment::Plan(
                       f.compressor->BytesPerClient(layout) +
                       (f.config.optimizer_use.keep_state
                            ? f.optimizer->StateBytes(layout)
-                           : 0));
+                           : 0) +
+                      (f.sync_policy->KeepsClientWeights() ? model_bytes : 0));
 
   FEDLB_ASSIGN_OR_RETURN(const std::vector<ClientAssignment> cohort,
                          f.Cohort(0));
+  DescribeBatches(cohort, plan);
   double seconds_per_sample = 0;
   FEDLB_RETURN_IF_ERROR(
       TimeSteps(cohort, &seconds_per_sample, &plan.peak_step_bytes));
@@ -271,6 +308,9 @@ absl::StatusOr<TrainResult> FederatedExperiment::Train(
   result.validation = loop.validation();
   result.train_loss = state.train_loss;
   result.seconds = state.seconds;
+  result.evaluation_seconds = state.evaluation_seconds;
+  result.virtual_seconds = state.virtual_seconds;
+  result.stopped_by = loop.stopped_by();
   result.samples_per_second =
       static_cast<double>(state.samples) / state.seconds;
   result.memory = GetMemoryStats();
@@ -280,16 +320,8 @@ absl::StatusOr<TrainResult> FederatedExperiment::Train(
   result.dropped_updates = state.dropped_updates;
   result.traffic = f.transport->traffic();
 
-  SafetensorsFile weights;
-  weights.metadata["fedlb.kind"] = "weights";
-  const auto add = [&weights](const TensorLayout& layout,
-                              const TensorList& tensors) {
-    for (size_t i = 0; i < layout.size(); ++i) {
-      weights.tensors.emplace_back(layout[i].name, tensors[i]);
-    }
-  };
-  add(f.model->parameter_layout(), state.weights);
-  add(f.model->buffer_layout(), state.buffers);
+  const SafetensorsFile weights =
+      MakeWeightsFile(*f.model, state.weights, state.buffers);
   FEDLB_ASSIGN_OR_RETURN(const std::string bytes,
                          SerializeSafetensors(weights));
   FEDLB_RETURN_IF_ERROR(directory->WriteFile("weights.safetensors", bytes));
@@ -297,6 +329,44 @@ absl::StatusOr<TrainResult> FederatedExperiment::Train(
                          RenderReport(directory->path()));
   FEDLB_RETURN_IF_ERROR(directory->WriteFile("report.html", report));
   return result;
+}
+
+// The file to evaluate; "" for the initial weights.
+absl::StatusOr<std::string> FindWeights(const EvaluateOptions& options) {
+  if (!options.weights.empty() || options.run_dir.empty()) {
+    return options.weights;
+  }
+  return NewestCheckpointPath(options.run_dir);
+}
+
+absl::StatusOr<EvaluationReport> FederatedExperiment::Evaluate(
+    const EvaluateOptions& options) {
+  Federation& f = *federation_;
+  f.environment.stop = options.stop;
+  EvaluationReport report;
+  FEDLB_ASSIGN_OR_RETURN(report.weights, FindWeights(options));
+  if (!report.weights.empty()) {
+    FEDLB_RETURN_IF_ERROR(LoadWeightsFile(report.weights, {}, *f.model));
+  }
+  const TensorList weights = Clone(f.model->parameters());
+  const TensorList buffers = Clone(f.model->buffers());
+  FEDLB_RETURN_IF_ERROR(f.host->StartWorkers(f.transport->concurrency()));
+  const int64_t chunk = f.config.evaluation.batch_size;
+  FEDLB_ASSIGN_OR_RETURN(report.test,
+                         fedlb::Evaluate(*f.host, weights, buffers,
+                                         Split::kTest, f.test, chunk));
+  FEDLB_ASSIGN_OR_RETURN(report.validation,
+                         fedlb::Evaluate(*f.host, weights, buffers,
+                                         Split::kTrain, f.validation, chunk));
+  report.client_accuracy = ClientAccuracies(report.test, f.partition,
+                                            f.dataset->labels(Split::kTrain));
+  if (!options.export_to.empty()) {
+    FEDLB_ASSIGN_OR_RETURN(
+        const std::string bytes,
+        SerializeSafetensors(MakeWeightsFile(*f.model, weights, buffers)));
+    FEDLB_RETURN_IF_ERROR(WriteFileDurably(options.export_to, bytes));
+  }
+  return report;
 }
 
 }  // namespace

@@ -134,6 +134,7 @@ class SectionResolver {
       given.Set(kNameKey, ConfigValue(info.default_component));
     }
     const std::vector<std::string> loop_keys = NamesOf(schema.Describe());
+    DropSettingsOfOthers(info, loop_keys, given);
     const ComponentEntry* entry = FindEntry(info.kind, given);
     if (entry != nullptr) {
       std::vector<std::string> keys = {kNameKey};
@@ -174,6 +175,28 @@ class SectionResolver {
     }
     const auto entry = registry_.Find(kind, *name);
     return entry.ok() ? *entry : nullptr;
+  }
+
+  // A layer that names another component begins its settings anew; those of
+  // the loop stay.
+  static void DropSettingsOfOthers(const SectionInfo& info,
+                                   const std::vector<std::string>& loop_keys,
+                                   ConfigTable& given) {
+    const auto* name = given.Find(kNameKey)->As<std::string>();
+    const ConfigTable::Map settings = given.values();
+    for (const auto& [key, value] : settings) {
+      if (!value.written_for().has_value() || name == nullptr ||
+          std::find(loop_keys.begin(), loop_keys.end(), key) !=
+              loop_keys.end()) {
+        continue;
+      }
+      const std::string& component = value.written_for()->empty()
+                                         ? info.default_component
+                                         : *value.written_for();
+      if (component != *name) {
+        given.Erase(key);
+      }
+    }
   }
 
   // The server applies a mean delta in full unless told otherwise; lr of the
@@ -224,6 +247,20 @@ const SectionInfo& InfoOf(const std::vector<SectionInfo>& sections,
 std::string Setting(const ConfigTable& table, absl::string_view key) {
   const ConfigValue& value = *table.Find(key);
   return absl::StrCat(value.origin(), ": ", key, " = ", value.ToString());
+}
+
+absl::Status CheckSimulation(const ExperimentConfig& config) {
+  const size_t speeds = config.simulation.samples_per_second.size();
+  if (speeds > 1 &&
+      static_cast<int64_t>(speeds) != config.federation.clients) {
+    const ConfigTable& table =
+        *config.resolved.Find("simulation")->As<ConfigTable>();
+    return ConfigError(absl::StrCat(
+        table.Find("samples_per_second")->origin(), ": samples_per_second has ",
+        speeds, " speeds for ", config.federation.clients,
+        " clients; give one for all, or one for each"));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckCohort(const ExperimentConfig& config) {
@@ -281,14 +318,16 @@ std::vector<SectionInfo> Sections() {
       {"dataset", "dataset", "fashion_mnist", DatasetUseSchema().Describe()},
       {"partitioner", "partitioner", "iid", {}},
       {"federation", "", "", FederationSchema().Describe()},
+      {"simulation", "", "", SimulationSchema().Describe()},
       {"sampler", "sampler", "uniform", {}},
       {"client_algorithm", "client_algorithm", "none", {}},
-      {"model", "model", "cnn", {}},
+      {"model", "model", "cnn", ModelUseSchema().Describe()},
       {"sync_policy", "sync_policy", "fedavg", {}},
       {"batch_policy", "batch_policy", "constant", BatchUseSchema().Describe()},
       {"optimizer", "optimizer", "sgd", OptimizerUseSchema().Describe()},
       {"server_optimizer", "optimizer", "sgd", {}},
-      {"lr_schedule", "lr_schedule", "constant", {}},
+      {"lr_schedule", "lr_schedule", "constant",
+       LrScheduleUseSchema().Describe()},
       {"gradient_mapper", "gradient_mapper", "identity",
        MapperUseSchema().Describe()},
       {"critical_phase", "", "", CriticalPhaseOptions::Schema().Describe()},
@@ -299,6 +338,7 @@ std::vector<SectionInfo> Sections() {
       {"execution", "", "", ExecutionSchema().Describe()},
       {"evaluation", "", "", EvaluationSchema().Describe()},
       {"checkpoint", "", "", CheckpointSchema().Describe()},
+      {"stopping", "", "", StoppingSchema().Describe()},
   };
 }
 
@@ -312,6 +352,8 @@ absl::StatusOr<ExperimentConfig> ResolveExperiment(
   FEDLB_RETURN_IF_ERROR(resolver.ResolveRun());
   FEDLB_RETURN_IF_ERROR(resolver.ResolvePlain("federation", FederationSchema(),
                                               &config.federation));
+  FEDLB_RETURN_IF_ERROR(resolver.ResolvePlain("simulation", SimulationSchema(),
+                                              &config.simulation));
   FEDLB_RETURN_IF_ERROR(resolver.ResolvePlain("critical_phase",
                                               CriticalPhaseOptions::Schema(),
                                               &config.critical_phase));
@@ -323,12 +365,20 @@ absl::StatusOr<ExperimentConfig> ResolveExperiment(
                                               &config.evaluation));
   FEDLB_RETURN_IF_ERROR(resolver.ResolvePlain("checkpoint", CheckpointSchema(),
                                               &config.checkpoint));
+  FEDLB_RETURN_IF_ERROR(resolver.ResolvePlain("stopping", StoppingSchema(),
+                                              &config.stopping));
   FEDLB_RETURN_IF_ERROR(CheckCohort(config));
+  FEDLB_RETURN_IF_ERROR(CheckSimulation(config));
 
   FEDLB_RETURN_IF_ERROR(resolver.ResolveComponent(
       InfoOf(sections, "dataset"), DatasetUseSchema(), &config.dataset_use));
   FEDLB_RETURN_IF_ERROR(resolver.ResolveComponent(
+      InfoOf(sections, "model"), ModelUseSchema(), &config.model_use));
+  FEDLB_RETURN_IF_ERROR(resolver.ResolveComponent(
       InfoOf(sections, "batch_policy"), BatchUseSchema(), &config.batch_use));
+  FEDLB_RETURN_IF_ERROR(
+      resolver.ResolveComponent(InfoOf(sections, "lr_schedule"),
+                                LrScheduleUseSchema(), &config.lr_use));
   FEDLB_RETURN_IF_ERROR(resolver.ResolveComponent(InfoOf(sections, "optimizer"),
                                                   OptimizerUseSchema(),
                                                   &config.optimizer_use));

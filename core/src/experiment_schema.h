@@ -10,12 +10,16 @@ namespace fedlb {
 
 ParamSchema<RunOptions> RunSchema();
 ParamSchema<FederationOptions> FederationSchema();
+ParamSchema<SimulationOptions> SimulationSchema();
 ParamSchema<ExecutionOptions> ExecutionSchema();
 ParamSchema<EvaluationOptions> EvaluationSchema();
 ParamSchema<CheckpointOptions> CheckpointSchema();
+ParamSchema<StoppingOptions> StoppingSchema();
 ParamSchema<DatasetUse> DatasetUseSchema();
+ParamSchema<ModelUse> ModelUseSchema();
 ParamSchema<BatchUse> BatchUseSchema();
 ParamSchema<OptimizerUse> OptimizerUseSchema();
+ParamSchema<LrScheduleUse> LrScheduleUseSchema();
 ParamSchema<MapperUse> MapperUseSchema();
 
 }  // namespace fedlb

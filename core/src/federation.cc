@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <string>
 #include <thread>
 #include <utility>
@@ -12,36 +11,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "client_batches.h"
+#include "experiment_data.h"
 #include "fedlb/memory.h"
 #include "fedlb/random.h"
 #include "fedlb/status.h"
+#include "weights_file.h"
 
 namespace fedlb {
 namespace {
-
-std::vector<int64_t> FirstIndices(int64_t count, int64_t limit) {
-  std::vector<int64_t> indices(
-      static_cast<size_t>(limit > 0 ? std::min(limit, count) : count));
-  std::iota(indices.begin(), indices.end(), 0);
-  return indices;
-}
-
-// Moves a random share of `train` to the validation set.
-std::vector<int64_t> TakeValidation(uint64_t seed, double fraction,
-                                    std::vector<int64_t>& train) {
-  const auto count = static_cast<int64_t>(
-      std::floor(fraction * static_cast<double>(train.size())));
-  const ShuffledOrder order({.seed = seed, .purpose = "validation"},
-                            static_cast<int64_t>(train.size()));
-  std::vector<int64_t> validation;
-  std::vector<int64_t> rest;
-  for (size_t i = 0; i < train.size(); ++i) {
-    (order[static_cast<int64_t>(i)] < count ? validation : rest)
-        .push_back(train[i]);
-  }
-  train = std::move(rest);
-  return validation;
-}
 
 // A lone client gets the cores; otherwise parallelism comes from clients. It
 // depends on the experiment only, because two threads give other bits than one.
@@ -54,9 +31,13 @@ int64_t ResolveIntraOpThreads(const ExperimentConfig& config) {
              : 1;
 }
 
-at::ScalarType DtypeOf(const std::string& precision) {
-  // Under bf16 only the operations are cast; weights stay in float.
-  return precision == "fp64" ? at::kDouble : at::kFloat;
+// Examples that a client of `examples` takes gradients of.
+int64_t SamplesOf(const RoundWork& work, int64_t steps, int64_t batch_size,
+                  int64_t examples) {
+  return work.local_steps > 0 || work.kind == RoundWork::Kind::kGradient
+             ? steps * std::min(batch_size, examples)
+             : static_cast<int64_t>(work.local_epochs *
+                                    static_cast<double>(examples));
 }
 
 }  // namespace
@@ -67,6 +48,8 @@ absl::StatusOr<std::unique_ptr<Federation>> Federation::Create(
   auto federation = std::make_unique<Federation>();
   Federation& f = *federation;
   f.config = config;
+  f.clock = VirtualClock(config.simulation, config.federation.deadline_seconds,
+                         static_cast<uint64_t>(config.run.seed));
   f.registry = &registry;
   f.logger = &logger;
   if (config.run.device != "cpu") {
@@ -82,33 +65,15 @@ absl::StatusOr<std::unique_ptr<Federation>> Federation::Create(
   SetMemoryLimit(config.execution.memory_limit.value);
 
   ComponentContext& context = f.context;
-  context.seed = static_cast<uint64_t>(config.run.seed);
-  context.dtype = DtypeOf(config.run.precision);
-  context.num_clients = config.federation.clients;
-  context.num_rounds = config.run.rounds;
-  context.registry = &registry;
-  context.logger = &logger;
-
+  context = MakeContext(config, registry, logger);
   const auto table = [&f](const char* section) -> const ConfigTable& {
     return f.config.components.at(section);
   };
-  FEDLB_ASSIGN_OR_RETURN(f.dataset,
-                         registry.Create<Dataset>(table("dataset"), context));
-  context.example_shape = f.dataset->example_shape();
-  context.num_classes = f.dataset->num_classes();
-
-  const DatasetUse& use = config.dataset_use;
-  std::vector<int64_t> train =
-      FirstIndices(f.dataset->size(Split::kTrain), use.limit_train);
-  f.test = FirstIndices(f.dataset->size(Split::kTest), use.limit_test);
-  f.validation = TakeValidation(context.seed, use.validation_fraction, train);
-  FEDLB_ASSIGN_OR_RETURN(
-      const std::unique_ptr<Partitioner> partitioner,
-      registry.Create<Partitioner>(table("partitioner"), context));
-  FEDLB_ASSIGN_OR_RETURN(
-      f.partition,
-      partitioner->Deal(train, f.dataset->labels(Split::kTrain),
-                        context.num_classes, config.federation.clients));
+  FEDLB_ASSIGN_OR_RETURN(ExperimentData data, ReadData(f.config, context));
+  FEDLB_ASSIGN_OR_RETURN(f.partition, DealData(f.config, context, data));
+  f.dataset = std::move(data.dataset);
+  f.validation = std::move(data.validation);
+  f.test = std::move(data.test);
   for (const std::vector<int64_t>& examples : f.partition) {
     f.num_examples.push_back(static_cast<int64_t>(examples.size()));
   }
@@ -141,6 +106,12 @@ absl::StatusOr<std::unique_ptr<Federation>> Federation::Create(
   }
   FEDLB_ASSIGN_OR_RETURN(f.model,
                          registry.Create<Model>(table("model"), context));
+  if (!config.model_use.init.empty()) {
+    FEDLB_RETURN_IF_ERROR(Annotate(
+        LoadWeightsFile(config.model_use.init, config.model_use.init_skip,
+                        *f.model),
+        "model.init"));
+  }
   FEDLB_ASSIGN_OR_RETURN(
       f.transport, registry.Create<Transport>(table("transport"), context));
 
@@ -160,13 +131,28 @@ absl::StatusOr<std::unique_ptr<Federation>> Federation::Create(
         "or another mapper");
   }
 
+  if (f.sync_policy->KeepsClientWeights() &&
+      config.critical_phase.scope != "client") {
+    return ConfigError(
+        "[sync_policy] has clients vote by their own gradient change; set "
+        "critical_phase.scope = \"client\"");
+  }
+  if (config.federation.deadline_seconds > 0 && !f.clock.has_clock()) {
+    return ConfigError(
+        "federation.deadline_seconds has nothing to act on: clients that are "
+        "played in this process have the clock of [simulation] only; set "
+        "simulation.samples_per_second");
+  }
+  f.WarnAboutPhases();
+
   f.environment = {.config = &f.config,
                    .registry = &registry,
                    .context = context,
                    .dataset = f.dataset.get(),
                    .partition = &f.partition,
                    .algorithm = f.client_algorithm.get(),
-                   .compressor = f.compressor.get()};
+                   .compressor = f.compressor.get(),
+                   .sync_policy = f.sync_policy.get()};
   f.host = std::make_unique<LocalClientHost>(f.environment, threads);
   return federation;
 }
@@ -186,6 +172,47 @@ absl::StatusOr<std::vector<ClientAssignment>> Federation::Cohort(
     cohort.push_back({client, batch_size});
   }
   return cohort;
+}
+
+int64_t Federation::Samples(const RoundWork& work,
+                            const ClientAssignment& assignment) const {
+  return SamplesOf(work, LocalSteps(work, assignment), assignment.batch_size,
+                   num_examples[static_cast<size_t>(assignment.client)]);
+}
+
+double Federation::LearningRate(
+    int64_t round, const RoundWork& work,
+    const std::vector<ClientAssignment>& cohort) const {
+  double batch = 0;
+  for (const ClientAssignment& assignment : cohort) {
+    batch += static_cast<double>(
+        std::min(assignment.batch_size,
+                 num_examples[static_cast<size_t>(assignment.client)]));
+  }
+  if (work.kind == RoundWork::Kind::kLocalSteps && !cohort.empty()) {
+    batch /= static_cast<double>(cohort.size());
+  }
+  const double ratio =
+      batch / static_cast<double>(config.lr_use.base_batch_size);
+  const double scale = config.lr_use.scaling == "linear" ? ratio
+                       : config.lr_use.scaling == "sqrt" ? std::sqrt(ratio)
+                                                         : 1;
+  return optimizer->base_lr() * scale *
+         lr_schedule->Factor(round, config.run.rounds);
+}
+
+// The default window is meant for thousands of steps.
+void Federation::WarnAboutPhases() const {
+  const CriticalPhaseOptions& phase = config.critical_phase;
+  if (!gradient_mapper->ReadsCriticalPhase() || phase.smoothing != "ewma" ||
+      phase.scope != "server" || config.run.rounds > phase.window + 1) {
+    return;
+  }
+  logger->Warning(absl::StrCat(
+      "[critical_phase] smooths over ", phase.window,
+      " gradients and the run has ", config.run.rounds,
+      " rounds: every one of them counts as critical; lower "
+      "critical_phase.window, or set critical_phase.smoothing = \"none\""));
 }
 
 int64_t Federation::LocalSteps(const RoundWork& work,

@@ -27,6 +27,7 @@
 #include "fedlb/transport.h"
 #include "local_client_host.h"
 #include "local_client_worker.h"
+#include "virtual_clock.h"
 
 namespace fedlb {
 
@@ -43,6 +44,7 @@ struct Federation {
   Partition partition;
   std::vector<int64_t> num_examples;  // of each client
 
+  VirtualClock clock;
   std::unique_ptr<Sampler> sampler;
   std::unique_ptr<SyncPolicy> sync_policy;
   std::unique_ptr<BatchPolicy> batch_policy;
@@ -69,9 +71,17 @@ struct Federation {
 
   // Who takes part in `round`, in the order of addition.
   absl::StatusOr<std::vector<ClientAssignment>> Cohort(int64_t round) const;
-  // Local steps of one client's round.
+  // Local steps of one client's round, and the examples whose gradient it takes.
   int64_t LocalSteps(const RoundWork& work,
                      const ClientAssignment& assignment) const;
+  int64_t Samples(const RoundWork& work,
+                  const ClientAssignment& assignment) const;
+  // The rate of a round's optimizer steps: base rate, scaling rule, schedule.
+  double LearningRate(int64_t round, const RoundWork& work,
+                      const std::vector<ClientAssignment>& cohort) const;
+
+ private:
+  void WarnAboutPhases() const;
 };
 
 }  // namespace fedlb

@@ -46,7 +46,8 @@ at::Tensor Model::DoLoss(const at::Tensor& logits, const at::Tensor& targets) {
   // Half precision loses the tail of the softmax.
   return at::cross_entropy_loss(
       logits.scalar_type() == at::kBFloat16 ? logits.to(at::kFloat) : logits,
-      targets);
+      targets, /*weight=*/{}, at::Reduction::Mean, /*ignore_index=*/-100,
+      training_ ? label_smoothing_ : 0);
 }
 
 void Model::SetTraining(bool training) { training_ = training; }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -21,6 +22,10 @@
 
 namespace fedlb {
 namespace {
+
+// Names in a client's state.
+constexpr char kOwnWeights[] = "weights";
+constexpr char kBaseRound[] = "base_round";
 
 // Casts the operations that gain from it to bfloat16 while it lives.
 class Bf16Autocast {
@@ -47,6 +52,13 @@ class Bf16Autocast {
 
 int64_t CountCorrect(const at::Tensor& logits, const at::Tensor& targets) {
   return logits.argmax(1).eq(targets).sum().item<int64_t>();
+}
+
+// Occurrences of 0 to classes - 1.
+std::vector<int64_t> CountByClass(const at::Tensor& targets, int64_t classes) {
+  const at::Tensor counts = targets.bincount({}, classes).to(at::kCPU);
+  const int64_t* data = counts.const_data_ptr<int64_t>();
+  return std::vector<int64_t>(data, data + classes);
 }
 
 // Numbers averaged over the steps of one client's round.
@@ -78,6 +90,7 @@ absl::StatusOr<std::unique_ptr<LocalClientWorker>> LocalClientWorker::Create(
       worker->model_,
       environment.registry->Create<Model>(config.components.at("model"),
                                           environment.context));
+  worker->model_->set_label_smoothing(config.model_use.label_smoothing);
   for (const at::Tensor& parameter : worker->model_->parameters()) {
     worker->weights_.push_back(parameter.detach());
   }
@@ -113,9 +126,28 @@ absl::Status LocalClientWorker::LoadTask(const RoundTask& task) {
   return absl::OkStatus();
 }
 
+absl::Status LocalClientWorker::LoadOwnWeights(const RoundTask& task,
+                                               const ClientState& state) {
+  const auto own = state.parts.find(kOwnWeights);
+  if (task.work.base_round < 0 || own == state.parts.end() ||
+      own->second.scalars.at(kBaseRound) !=
+          static_cast<double>(task.work.base_round)) {
+    return absl::OkStatus();
+  }
+  const TensorList& weights = own->second.tensors.at(kParametersGroup);
+  const TensorList& buffers = own->second.tensors.at(kBuffersGroup);
+  FEDLB_RETURN_IF_ERROR(Annotate(
+      CheckLayout(model_->parameter_layout(), weights), "client's weights"));
+  FEDLB_RETURN_IF_ERROR(Annotate(CheckLayout(model_->buffer_layout(), buffers),
+                                 "client's buffers"));
+  Copy(weights, weights_);
+  Copy(buffers, buffers_);
+  return absl::OkStatus();
+}
+
 // What a client does in a round:
 //
-//   w <- the round's weights
+//   w <- the round's weights, or the client's own where the task says so
 //   repeat for every local step (once when a gradient is asked for):
 //     g <- mean gradient over the next batch, taken in micro-batches
 //     feed the critical-phase detector when it watches clients
@@ -148,6 +180,7 @@ absl::StatusOr<Update> LocalClientWorker::Run(
       keeps_buffers && kept != state.parts.end()) {
     Copy(kept->second.tensors.at("buffers"), buffers_);
   }
+  FEDLB_RETURN_IF_ERROR(LoadOwnWeights(task, state));
 
   const int64_t num_steps = LocalStepsOf(task.work, batches);
   if (!wants_gradient) {
@@ -206,7 +239,9 @@ absl::StatusOr<Update> LocalClientWorker::Run(
 
     if (detector.has_value()) {
       detector->Observe(gradient);
-      averages.Add("gradient_change", detector->gradient_change());
+      if (detector->has_change()) {
+        averages.Add("gradient_change", detector->gradient_change());
+      }
       averages.Add("critical", detector->critical() ? 1 : 0);
     }
     FEDLB_RETURN_IF_ERROR(Annotate(
@@ -253,6 +288,17 @@ absl::StatusOr<Update> LocalClientWorker::Run(
   }
   if (detector.has_value()) {
     state.parts["critical_phase"] = detector->SaveState();
+  }
+  if (task.work.base_round >= 0) {
+    state.parts[kOwnWeights] = {
+        .tensors = {{kParametersGroup, Clone(weights_)},
+                    {kBuffersGroup, Clone(buffers_)}},
+        .scalars = {
+            {kBaseRound, static_cast<double>(task.work.base_round)}}};
+    const double change = detector.has_value() && detector->has_change()
+                              ? detector->gradient_change()
+                              : std::numeric_limits<double>::quiet_NaN();
+    update.scalars[kSyncVote] = environment_.sync_policy->Votes(change) ? 1 : 0;
   }
   if (!buffers_.empty()) {
     // The server evaluates with their mean, whoever trains with them.
@@ -360,7 +406,12 @@ absl::StatusOr<EvaluationSums> LocalClientWorker::Evaluate(
   EvaluationSums sums;
   sums.examples = static_cast<int64_t>(indices.size());
   sums.loss = loss.item<double>() * static_cast<double>(sums.examples);
-  sums.correct = CountCorrect(logits, batch.targets);
+  const at::Tensor hits = logits.argmax(1).eq(batch.targets);
+  sums.correct = hits.sum().item<int64_t>();
+  const int64_t classes = logits.size(1);
+  sums.class_examples = CountByClass(batch.targets, classes);
+  sums.class_correct =
+      CountByClass(batch.targets.masked_select(hits), classes);
   const int64_t top = std::min<int64_t>(5, logits.size(1));
   const at::Tensor best = std::get<1>(logits.topk(top, 1));
   sums.correct_top5 =

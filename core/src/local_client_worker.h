@@ -22,6 +22,7 @@
 #include "fedlb/optimizer.h"
 #include "fedlb/partitioner.h"
 #include "fedlb/registry.h"
+#include "fedlb/sync_policy.h"
 
 namespace fedlb {
 
@@ -34,6 +35,7 @@ struct ClientEnvironment {
   const Partition* partition = nullptr;
   const ClientAlgorithm* algorithm = nullptr;
   const Compressor* compressor = nullptr;
+  const SyncPolicy* sync_policy = nullptr;
   // Raised from outside to stop between two steps; may be null.
   const std::atomic<int>* stop = nullptr;
 };
@@ -44,6 +46,9 @@ struct EvaluationSums {
   int64_t correct = 0;
   int64_t correct_top5 = 0;
   int64_t examples = 0;
+  // By class.
+  std::vector<int64_t> class_examples;
+  std::vector<int64_t> class_correct;
 };
 
 class LocalClientWorker final : public ClientWorker {
@@ -77,6 +82,9 @@ class LocalClientWorker final : public ClientWorker {
       : environment_(environment) {}
 
   absl::Status LoadTask(const RoundTask& task);
+  // Puts the client's own weights in the place of the task's, where the task
+  // lets it go on from them.
+  absl::Status LoadOwnWeights(const RoundTask& task, const ClientState& state);
   absl::StatusOr<GradientStep> TakeGradient(
       absl::Span<const int64_t> indices, const RandomKey& epoch_key,
       int64_t micro_batch_size);

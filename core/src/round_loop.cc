@@ -20,6 +20,11 @@
 #include "state_bundle.h"
 
 namespace fedlb {
+namespace {
+
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+
+}  // namespace
 
 // A round
 // -------
@@ -32,13 +37,18 @@ namespace fedlb {
 //     size; the sync policy says how much work a client does: one gradient
 //     (BSP), or optimizer steps of its own (FedAvg).
 //  2. The task carries weights, work and learning rate, what the client
-//     algorithm broadcasts, and a snapshot of a client-scope mapper.
+//     algorithm broadcasts, and a snapshot of a client-scope mapper. On the
+//     clock of [simulation] some clients drop out or miss the deadline; they are
+//     left out here.
 //  3. The transport has every client do the task (LocalClientWorker::Run tells
 //     what that is) and hands the updates to the sink. The sink's gate drops
 //     bad ones, and what passes is added in the order of the cohort, whoever
 //     came first: that is why the number of workers changes no bit.
-//  4. The aggregate, a mean gradient or a mean delta, feeds the critical-phase
-//     detector as it is; then the client algorithm's server half may change it.
+//  4. Where clients keep weights of their own, the sync policy decides whether
+//     the round ends here, without a change of the server's weights.
+//     Otherwise the aggregate, a mean gradient or a mean delta, feeds the
+//     critical-phase detector as it is; then the client algorithm's server half
+//     may change it.
 //  5. It becomes a gradient (a delta is turned around: the pseudo-gradient is
 //     minus the mean delta), passes a server-scope mapper, and the optimizer
 //     takes its step: [optimizer] for gradients, [server_optimizer] for deltas.
@@ -54,8 +64,8 @@ RoundLoop::RoundLoop(Federation& federation, RunState& state,
       state_(state),
       directory_(directory),
       options_(options) {
-  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-  test_ = validation_ = {kNone, kNone, kNone, 0};
+  test_ = validation_ = {
+      .loss = kNone, .accuracy = kNone, .accuracy_top5 = kNone};
   if (state.next_round > 0) {
     checkpointed_round_ = state.next_round;
   }
@@ -65,6 +75,12 @@ absl::Status RoundLoop::Run() {
   const ExperimentConfig& config = federation_.config;
   const int64_t rounds = config.run.rounds;
   while (state_.next_round < rounds) {
+    // Also before the first round here: a run may be resumed that was stopped.
+    if (std::string reason = StopReason(); !reason.empty()) {
+      stopped_by_ = std::move(reason);
+      break;
+    }
+    const absl::Time start = absl::Now();
     ScalarMap metrics;
     absl::Status status =
         StopRequested() ? InterruptedError("stopped") : RunRound(metrics);
@@ -76,11 +92,12 @@ absl::Status RoundLoop::Run() {
     }
     FEDLB_RETURN_IF_ERROR(status);
 
-    const bool last = state_.next_round == rounds;
-    if (last || state_.next_round % config.evaluation.every_rounds == 0) {
+    const bool last_round = state_.next_round == rounds;
+    if (last_round || state_.next_round % config.evaluation.every_rounds == 0) {
       FEDLB_RETURN_IF_ERROR(EvaluateWeights(metrics));
     }
     Log(metrics);
+    const bool last = last_round || !StopReason().empty();
     if (last || state_.next_round % config.checkpoint.every_rounds == 0) {
       const absl::Status saved = Checkpoint();
       if (!saved.ok() && last) {
@@ -93,10 +110,11 @@ absl::Status RoundLoop::Run() {
                          state_.next_round, ": ", saved.message()));
       }
     }
+    all_seconds_here_ += absl::ToDoubleSeconds(absl::Now() - start);
     ReportProgress();
   }
-  if (rounds_here_ == 0) {
-    ScalarMap unused;  // resumed after the last round
+  if (std::isnan(test_.accuracy)) {
+    ScalarMap unused;  // resumed after the last round, or stopped by time
     FEDLB_RETURN_IF_ERROR(EvaluateWeights(unused));
   }
   return absl::OkStatus();
@@ -107,14 +125,12 @@ absl::Status RoundLoop::RunRound(ScalarMap& metrics) {
   const int64_t round = state_.next_round;
   const absl::Time start = absl::Now();
 
-  FEDLB_ASSIGN_OR_RETURN(const std::vector<ClientAssignment> cohort,
-                         f.Cohort(round));
+  FEDLB_ASSIGN_OR_RETURN(std::vector<ClientAssignment> cohort, f.Cohort(round));
   RoundTask task;
   task.round = round;
   task.work = f.sync_policy->Plan(round);
   const bool gradient_round = task.work.kind == RoundWork::Kind::kGradient;
-  task.lr = f.optimizer->base_lr() *
-            f.lr_schedule->Factor(round, f.config.run.rounds);
+  task.lr = f.LearningRate(round, task.work, cohort);
   task.weights = state_.weights;
   task.buffers = state_.buffers;
   task.scalars = {{"step", static_cast<double>(state_.steps_per_client)},
@@ -127,6 +143,9 @@ absl::Status RoundLoop::RunRound(ScalarMap& metrics) {
   FEDLB_RETURN_IF_ERROR(
       Annotate(f.client_algorithm->PrepareTask(task), "client algorithm"));
 
+  std::vector<std::pair<int64_t, absl::Status>> absent;
+  ScalarMap simulated;
+  cohort = Simulate(task, std::move(cohort), absent, simulated);
   std::vector<int64_t> clients;
   clients.reserve(cohort.size());
   for (const ClientAssignment& assignment : cohort) {
@@ -144,10 +163,15 @@ absl::Status RoundLoop::RunRound(ScalarMap& metrics) {
   absl::Cleanup rollback = [&f] { f.host->states().Rollback(); };
   FEDLB_RETURN_IF_ERROR(f.transport->RunRound(task, cohort, sink));
   FEDLB_ASSIGN_OR_RETURN(RoundResult result, sink.Finish());
-  FEDLB_RETURN_IF_ERROR(CheckSurvivors(result));
+  FEDLB_RETURN_IF_ERROR(CheckSurvivors(result, absent));
 
   metrics = result.scalar_means;
-  FEDLB_RETURN_IF_ERROR(ApplyAggregate(task, result, partial_means, metrics));
+  metrics.insert(simulated.begin(), simulated.end());
+  FEDLB_ASSIGN_OR_RETURN(const bool applied, CloseRound(task, metrics));
+  if (applied) {
+    FEDLB_RETURN_IF_ERROR(ApplyAggregate(task, result, partial_means, metrics));
+  }
+  RecordMapper(metrics);
   std::move(rollback).Cancel();
   f.host->states().Commit();
 
@@ -157,16 +181,70 @@ absl::Status RoundLoop::RunRound(ScalarMap& metrics) {
   state_.steps_per_client += result.max_local_steps;
   state_.samples += result.num_samples;
   state_.seconds += seconds;
-  state_.dropped_updates += static_cast<int64_t>(result.dropped.size());
+  state_.dropped_updates +=
+      static_cast<int64_t>(result.dropped.size() + absent.size());
   state_.train_loss = metrics["train_loss"];
   seconds_here_ += seconds;
   samples_here_ += result.num_samples;
   ++rounds_here_;
   metrics["lr"] = task.lr;
   metrics["survivors"] = static_cast<double>(result.num_survivors);
-  metrics["dropped"] = static_cast<double>(result.dropped.size());
+  metrics["dropped"] =
+      static_cast<double>(result.dropped.size() + absent.size());
   metrics["round_seconds"] = seconds;
   return Annotate(f.batch_policy->ObserveRound(round, metrics), "batch policy");
+}
+
+std::vector<ClientAssignment> RoundLoop::Simulate(
+    const RoundTask& task, std::vector<ClientAssignment> cohort,
+    std::vector<std::pair<int64_t, absl::Status>>& absent,
+    ScalarMap& metrics) {
+  Federation& f = federation_;
+  std::vector<SimulatedClient> players;
+  players.reserve(cohort.size());
+  for (const ClientAssignment& assignment : cohort) {
+    players.push_back({assignment, f.Samples(task.work, assignment)});
+  }
+  // What a round moves: the model there and back, and what methods add to it.
+  int64_t bytes_down = NumBytes(task.weights) + NumBytes(task.buffers);
+  for (const auto& [name, tensors] : task.aux) {
+    bytes_down += NumBytes(tensors);
+  }
+  const int64_t bytes_up = NumBytes(task.weights) + NumBytes(task.buffers);
+  SimulatedRound played =
+      f.clock.Play(task.round, players, bytes_down, bytes_up);
+  absent = std::move(played.absent);
+  if (f.clock.has_clock()) {
+    state_.virtual_seconds += played.seconds;
+    metrics["virtual_seconds"] = state_.virtual_seconds;
+  }
+  return std::move(played.answering);
+}
+
+absl::StatusOr<bool> RoundLoop::CloseRound(const RoundTask& task,
+                                           ScalarMap& metrics) {
+  if (task.work.base_round < 0) {
+    return true;
+  }
+  FEDLB_ASSIGN_OR_RETURN(
+      const bool applied,
+      federation_.sync_policy->CloseRound(task.round, metrics[kSyncVote]));
+  metrics["synchronised"] = applied ? 1 : 0;
+  return applied;
+}
+
+// Adds what the round's mapper and detector said to the run's summary.
+void RoundLoop::RecordMapper(const ScalarMap& metrics) {
+  const auto change = metrics.find("gradient_change");
+  if (change != metrics.end() && std::isfinite(change->second)) {
+    state_.gradient_changes.push_back(change->second);
+  }
+  for (const auto& [name, value] : metrics) {
+    if (name.rfind("mapper.", 0) == 0) {
+      state_.mapper_sums[name.substr(7)] += value;
+    }
+  }
+  ++state_.mapper_reports;
 }
 
 absl::Status RoundLoop::ApplyAggregate(const RoundTask& task,
@@ -179,10 +257,11 @@ absl::Status RoundLoop::ApplyAggregate(const RoundTask& task,
 
   if (f.config.critical_phase.scope == "server") {
     state_.detector.Observe(aggregate);
-    metrics["gradient_change"] = state_.detector.gradient_change();
+    metrics["gradient_change"] = state_.detector.has_change()
+                                     ? state_.detector.gradient_change()
+                                     : kNone;
     metrics["critical"] = state_.detector.critical() ? 1 : 0;
   }
-  state_.gradient_changes.push_back(metrics["gradient_change"]);
 
   const RoundOutcome outcome = {.round = task.round,
                                 .num_clients = f.config.federation.clients,
@@ -209,7 +288,10 @@ absl::Status RoundLoop::ApplyAggregate(const RoundTask& task,
   context.batch_size = result.num_samples;
   // A share of clients and steps when the detector watches clients.
   context.critical = metrics["critical"] >= 0.5;
-  context.gradient_change = metrics["gradient_change"];
+  const auto change = metrics.find("gradient_change");
+  if (change != metrics.end() && std::isfinite(change->second)) {
+    context.gradient_change = change->second;
+  }
   if (f.maps_on_server()) {
     if (f.gradient_mapper->NeedsPartialMeans()) {
       context.partial_means = partial_means.Means();
@@ -227,12 +309,6 @@ absl::Status RoundLoop::ApplyAggregate(const RoundTask& task,
     FEDLB_RETURN_IF_ERROR(
         f.gradient_mapper->ObserveAggregate(context, aggregate));
   }
-  for (const auto& [name, value] : metrics) {
-    if (name.rfind("mapper.", 0) == 0) {
-      state_.mapper_sums[name.substr(7)] += value;
-    }
-  }
-  ++state_.mapper_reports;
 
   {
     const MemoryTagScope tag(MemoryTag::kOptimizer);
@@ -250,7 +326,9 @@ absl::Status RoundLoop::ApplyAggregate(const RoundTask& task,
   return absl::OkStatus();
 }
 
-absl::Status RoundLoop::CheckSurvivors(const RoundResult& result) const {
+absl::Status RoundLoop::CheckSurvivors(
+    const RoundResult& result,
+    const std::vector<std::pair<int64_t, absl::Status>>& absent) const {
   for (const auto& [client, cause] : result.dropped) {
     federation_.logger->Warning(absl::StrCat("round ", state_.next_round,
                                              ": client ", client,
@@ -266,18 +344,24 @@ absl::Status RoundLoop::CheckSurvivors(const RoundResult& result) const {
       return cause;
     }
   }
+  std::string first_cause;
+  for (const auto* lost : {&result.dropped, &absent}) {
+    if (first_cause.empty() && !lost->empty()) {
+      first_cause = absl::StrCat("; first cause: client ", lost->front().first,
+                                 ": ", lost->front().second.message());
+    }
+  }
   return DeadlineError(absl::StrCat(
       "round ", state_.next_round, ": ", result.num_survivors, " of ",
-      result.num_survivors + static_cast<int64_t>(result.dropped.size()),
+      result.num_survivors +
+          static_cast<int64_t>(result.dropped.size() + absent.size()),
       " updates were usable and federation.min_cohort asks for ", needed,
-      result.dropped.empty()
-          ? ""
-          : absl::StrCat("; first cause: ",
-                         result.dropped.front().second.message())));
+      first_cause));
 }
 
 absl::Status RoundLoop::EvaluateWeights(ScalarMap& metrics) {
   Federation& f = federation_;
+  const absl::Time start = absl::Now();
   const int64_t chunk = f.config.evaluation.batch_size;
   FEDLB_ASSIGN_OR_RETURN(
       test_, Evaluate(*f.host, state_.weights, state_.buffers, Split::kTest,
@@ -299,6 +383,20 @@ absl::Status RoundLoop::EvaluateWeights(ScalarMap& metrics) {
     metrics["validation_accuracy"] = validation_.accuracy;
     metrics["validation_accuracy_top5"] = validation_.accuracy_top5;
   }
+  metrics.merge(SpreadOf(
+      "client_accuracy",
+      ClientAccuracies(test_, f.partition, f.dataset->labels(Split::kTrain))));
+
+  const double accuracy =
+      f.validation.empty() ? test_.accuracy : validation_.accuracy;
+  if (accuracy >
+      state_.best_accuracy + f.config.stopping.min_improvement) {
+    state_.best_accuracy = accuracy;
+    state_.evaluations_since_best = 0;
+  } else {
+    ++state_.evaluations_since_best;
+  }
+  state_.evaluation_seconds += absl::ToDoubleSeconds(absl::Now() - start);
   return absl::OkStatus();
 }
 
@@ -313,6 +411,23 @@ absl::Status RoundLoop::Checkpoint() {
       checkpoint, federation_.config.checkpoint.keep));
   checkpointed_round_ = state_.next_round;
   return absl::OkStatus();
+}
+
+std::string RoundLoop::StopReason() const {
+  const StoppingOptions& stopping = federation_.config.stopping;
+  if (stopping.target_accuracy > 0 &&
+      state_.best_accuracy >= stopping.target_accuracy) {
+    return "target_accuracy";
+  }
+  if (stopping.max_seconds > 0 &&
+      state_.seconds + state_.evaluation_seconds >= stopping.max_seconds) {
+    return "max_seconds";
+  }
+  if (stopping.patience > 0 &&
+      state_.evaluations_since_best >= stopping.patience) {
+    return "patience";
+  }
+  return "";
 }
 
 void RoundLoop::Log(const ScalarMap& metrics) {
@@ -349,7 +464,7 @@ void RoundLoop::ReportProgress() {
   progress.samples_per_second =
       static_cast<double>(samples_here_) / seconds_here_;
   progress.seconds = seconds_here_;
-  progress.eta_seconds = seconds_here_ / static_cast<double>(rounds_here_) *
+  progress.eta_seconds = all_seconds_here_ / static_cast<double>(rounds_here_) *
                          static_cast<double>(rounds - state_.next_round);
   options_.on_progress(progress);
 }

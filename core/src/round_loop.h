@@ -5,6 +5,8 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -27,15 +29,29 @@ class RoundLoop {
   // Of the weights after the last round, or NaN.
   const Evaluation& test() const { return test_; }
   const Evaluation& validation() const { return validation_; }
+  // What ended the run: "rounds", or a setting of [stopping].
+  const std::string& stopped_by() const { return stopped_by_; }
 
  private:
   absl::Status RunRound(ScalarMap& metrics);
+  // Leaves out of the cohort who does not answer in the simulation.
+  std::vector<ClientAssignment> Simulate(
+      const RoundTask& task, std::vector<ClientAssignment> cohort,
+      std::vector<std::pair<int64_t, absl::Status>>& absent,
+      ScalarMap& metrics);
+  // Whether the aggregate of the round is applied.
+  absl::StatusOr<bool> CloseRound(const RoundTask& task, ScalarMap& metrics);
+  void RecordMapper(const ScalarMap& metrics);
   absl::Status ApplyAggregate(const RoundTask& task, RoundResult& result,
                               const PartialMeans& partial_means,
                               ScalarMap& metrics);
-  absl::Status CheckSurvivors(const RoundResult& result) const;
+  absl::Status CheckSurvivors(
+      const RoundResult& result,
+      const std::vector<std::pair<int64_t, absl::Status>>& absent) const;
   absl::Status EvaluateWeights(ScalarMap& metrics);
   absl::Status Checkpoint();
+  // The setting of [stopping] that is met, or "".
+  std::string StopReason() const;
   void Log(const ScalarMap& metrics);
   void ReportProgress();
   bool StopRequested() const;
@@ -46,9 +62,11 @@ class RoundLoop {
   const TrainOptions& options_;
   Evaluation test_;
   Evaluation validation_;
+  std::string stopped_by_ = "rounds";
   int64_t checkpointed_round_ = -1;
   // Since this process began.
   double seconds_here_ = 0;
+  double all_seconds_here_ = 0;  // with evaluations and checkpoints
   int64_t samples_here_ = 0;
   int64_t rounds_here_ = 0;
 };

@@ -27,6 +27,7 @@ constexpr char kNumExamplesKey[] = "fedlb.num_examples";
 constexpr char kWorkKey[] = "fedlb.work";
 constexpr char kLocalStepsKey[] = "fedlb.local_steps";
 constexpr char kLocalEpochsKey[] = "fedlb.local_epochs";
+constexpr char kBaseRoundKey[] = "fedlb.base_round";
 constexpr char kLrKey[] = "fedlb.lr";
 // The name of a scalar follows, and of a group, whose value is the number of
 // its tensors: a group may be empty.
@@ -194,6 +195,8 @@ absl::StatusOr<RoundTask> ToTask(SafetensorsFile file) {
                          GetNumber<int64_t>(metadata, kLocalStepsKey));
   FEDLB_ASSIGN_OR_RETURN(task.work.local_epochs,
                          GetNumber<double>(metadata, kLocalEpochsKey));
+  FEDLB_ASSIGN_OR_RETURN(task.work.base_round,
+                         GetNumber<int64_t>(metadata, kBaseRoundKey));
   FEDLB_ASSIGN_OR_RETURN(task.lr, GetNumber<double>(metadata, kLrKey));
   FEDLB_ASSIGN_OR_RETURN(task.scalars, TakeScalars(metadata));
 
@@ -257,6 +260,7 @@ absl::StatusOr<std::string> EncodeTask(const RoundTask& task) {
                      : kLocalStepsWork},
       {kLocalStepsKey, absl::StrCat(task.work.local_steps)},
       {kLocalEpochsKey, DecimalOf(task.work.local_epochs)},
+      {kBaseRoundKey, absl::StrCat(task.work.base_round)},
       {kLrKey, DecimalOf(task.lr)},
   };
   AddScalars(task.scalars, file);

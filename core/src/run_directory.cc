@@ -318,6 +318,16 @@ absl::Status RunDirectory::SaveCheckpoint(const StoredCheckpoint& checkpoint,
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::string> NewestCheckpointPath(const std::string& run_dir) {
+  const std::vector<int64_t> rounds = CheckpointRounds(run_dir);
+  if (rounds.empty()) {
+    return InputFileError(absl::StrCat(
+        run_dir, " holds no checkpoint; name the folder of a run"));
+  }
+  return Join(Join(run_dir, kCheckpointsFolder),
+              CheckpointName(rounds.front()));
+}
+
 absl::StatusOr<StoredCheckpoint> RunDirectory::LoadNewestCheckpoint() {
   absl::Status newest_failure;
   for (const int64_t round : CheckpointRounds(path_)) {

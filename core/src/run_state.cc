@@ -6,6 +6,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/stack.h>
 #include <nlohmann/json.hpp>
 
 #include "absl/container/flat_hash_map.h"
@@ -13,7 +14,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_split.h"
+#include "absl/strings/str_join.h"
 #include "fedlb/config.h"
 #include "fedlb/durable_file.h"
 #include "fedlb/status.h"
@@ -23,7 +24,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr char kStateKey[] = "fedlb.run_state";
 constexpr char kDigestKey[] = "fedlb.config_sha256";
 constexpr char kClientPlaces[] = "clients/places";
 
@@ -112,9 +112,6 @@ class StateReader {
     return state;
   }
 
-  // What nobody took: "client.<number>.<part>".
-  const std::map<std::string, ComponentState>& rest() const { return states_; }
-
  private:
   std::map<std::string, ComponentState> states_;
 };
@@ -137,25 +134,174 @@ std::vector<std::pair<std::string, Component*>> StatefulComponents(
   return components;
 }
 
+// The clients' states that look alike, as a few large tensors: federations have
+// more clients than a file may have tensors.
+//
+//   clients/places           [clients, 3]: number, epoch, cursor
+//   clients/<g>/members      [m]: the clients of group g
+//   clients/<g>/scalars      [m, scalars]
+//   clients/<g>/<name>/<i>   [m, ...]: tensor i of the list <name> of each
+//
+// and "client_groups": [{"part", "sizes": {name: length}, "scalars": [name]}].
+struct ClientGroup {
+  std::string part;
+  std::vector<int64_t> members;
+  std::vector<const ComponentState*> states;
+};
+
+// Equal for states that can be stacked.
+std::string ShapeOf(const std::string& part, const ComponentState& state) {
+  std::string shape = part;
+  for (const auto& [name, tensors] : state.tensors) {
+    absl::StrAppend(&shape, "\n", name);
+    for (const at::Tensor& tensor : tensors) {
+      absl::StrAppend(&shape, " ", static_cast<int>(tensor.scalar_type()), "[",
+                      absl::StrJoin(tensor.sizes(), ","), "]");
+    }
+  }
+  for (const auto& [name, value] : state.scalars) {
+    absl::StrAppend(&shape, "\n=", name);
+  }
+  return shape;
+}
+
+void WriteGroup(const ClientGroup& group, const std::string& prefix,
+                SafetensorsFile& file, json& description) {
+  const ComponentState& first = *group.states.front();
+  const auto count = static_cast<int64_t>(group.members.size());
+  description = {{"part", group.part},
+                 {"sizes", json::object()},
+                 {"scalars", json::array()}};
+  at::Tensor members = at::empty({count}, at::kLong);
+  std::copy(group.members.begin(), group.members.end(),
+            members.data_ptr<int64_t>());
+  file.tensors.emplace_back(absl::StrCat(prefix, "members"), members);
+  for (const auto& [name, tensors] : first.tensors) {
+    description["sizes"][name] = tensors.size();
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      std::vector<at::Tensor> stack;
+      for (const ComponentState* state : group.states) {
+        stack.push_back(state->tensors.at(name)[i].detach());
+      }
+      file.tensors.emplace_back(absl::StrCat(prefix, name, "/", i),
+                                at::stack(stack));
+    }
+  }
+  if (first.scalars.empty()) {
+    return;
+  }
+  at::Tensor scalars = at::empty(
+      {count, static_cast<int64_t>(first.scalars.size())}, at::kDouble);
+  auto* value = scalars.data_ptr<double>();
+  for (const ComponentState* state : group.states) {
+    for (const auto& [name, scalar] : state->scalars) {
+      *value++ = scalar;
+    }
+  }
+  for (const auto& [name, scalar] : first.scalars) {
+    description["scalars"].push_back(name);
+  }
+  file.tensors.emplace_back(absl::StrCat(prefix, "scalars"), scalars);
+}
+
+std::string GroupPrefix(size_t group) {
+  return absl::StrCat("clients/", group, "/");
+}
+
 void WriteClients(const ClientStateStore& store, SafetensorsFile& file,
-                  StateWriter& writer) {
+                  json& run_state) {
   const auto clients = store.Snapshot();
   at::Tensor places =
       at::empty({static_cast<int64_t>(clients.size()), 3}, at::kLong);
   int64_t* row = places.data_ptr<int64_t>();
+  std::map<std::string, ClientGroup> groups;
   for (const auto& [client, state] : clients) {
     *row++ = client;
     *row++ = state.epoch;
     *row++ = state.cursor;
     for (const auto& [part, component_state] : state.parts) {
-      writer.Write(absl::StrCat("client.", client, ".", part), component_state);
+      ClientGroup& group = groups[ShapeOf(part, component_state)];
+      group.part = part;
+      group.members.push_back(client);
+      group.states.push_back(&component_state);
     }
   }
   file.tensors.emplace_back(kClientPlaces, std::move(places));
+  json descriptions = json::array();
+  for (const auto& [shape, group] : groups) {
+    WriteGroup(group, GroupPrefix(descriptions.size()), file,
+               descriptions.emplace_back());
+  }
+  run_state["client_groups"] = std::move(descriptions);
+}
+
+// The tensor called `name`, if its first dimension has `count` entries.
+absl::StatusOr<at::Tensor> FindStacked(const SafetensorsFile& file,
+                                       const std::string& name,
+                                       int64_t count) {
+  const at::Tensor* tensor = file.Find(name);
+  if (tensor == nullptr || tensor->dim() < 1 || tensor->size(0) != count) {
+    return absl::DataLossError(absl::StrCat("tensor ", name, " is damaged"));
+  }
+  return *tensor;
+}
+
+absl::Status ReadGroup(const SafetensorsFile& file, const json& description,
+                       const std::string& prefix,
+                       std::map<int64_t, ClientState>& clients) {
+  const at::Tensor* members = file.Find(absl::StrCat(prefix, "members"));
+  if (members == nullptr || members->scalar_type() != at::kLong ||
+      members->dim() != 1) {
+    return absl::DataLossError(absl::StrCat(prefix, "members is damaged"));
+  }
+  const int64_t count = members->size(0);
+  const std::string part = description.at("part").get<std::string>();
+  std::vector<ComponentState*> states;
+  const auto* numbers = members->const_data_ptr<int64_t>();
+  for (int64_t i = 0; i < count; ++i) {
+    const auto client = clients.find(numbers[i]);
+    if (client == clients.end()) {
+      return absl::DataLossError("a client with a state has no place");
+    }
+    states.push_back(&client->second.parts[part]);
+  }
+  for (const auto& [name, size] : description.at("sizes").items()) {
+    for (ComponentState* state : states) {
+      state->tensors[name];  // an empty list is a state too
+    }
+    for (size_t i = 0; i < size.get<size_t>(); ++i) {
+      FEDLB_ASSIGN_OR_RETURN(
+          const at::Tensor stack,
+          FindStacked(file, absl::StrCat(prefix, name, "/", i), count));
+      for (int64_t member = 0; member < count; ++member) {
+        // A copy of its own: a view would keep the whole stack.
+        states[static_cast<size_t>(member)]->tensors[name].push_back(
+            stack.select(0, member).clone());
+      }
+    }
+  }
+  const auto names = description.at("scalars").get<std::vector<std::string>>();
+  if (names.empty()) {
+    return absl::OkStatus();
+  }
+  FEDLB_ASSIGN_OR_RETURN(
+      const at::Tensor scalars,
+      FindStacked(file, absl::StrCat(prefix, "scalars"), count));
+  if (scalars.scalar_type() != at::kDouble || scalars.dim() != 2 ||
+      scalars.size(1) != static_cast<int64_t>(names.size())) {
+    return absl::DataLossError(absl::StrCat(prefix, "scalars is damaged"));
+  }
+  const auto* value = scalars.const_data_ptr<double>();
+  for (ComponentState* state : states) {
+    for (const std::string& name : names) {
+      state->scalars[name] = *value++;
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<std::pair<int64_t, ClientState>>> ReadClients(
-    const SafetensorsFile& file, const StateReader& reader,
+    const SafetensorsFile& file, const json& run_state,
     const Partition& partition) {
   const at::Tensor* places = file.Find(kClientPlaces);
   if (places == nullptr || places->scalar_type() != at::kLong ||
@@ -175,36 +321,31 @@ absl::StatusOr<std::vector<std::pair<int64_t, ClientState>>> ReadClients(
     states[row[0]].epoch = row[1];
     states[row[0]].cursor = row[2];
   }
-  for (const auto& [owner, state] : reader.rest()) {
-    const std::vector<std::string> words =
-        absl::StrSplit(owner, absl::MaxSplits('.', 2));
-    int64_t client = 0;
-    if (words.size() != 3 || words[0] != "client" ||
-        !absl::SimpleAtoi(words[1], &client) || states.count(client) == 0) {
-      return absl::DataLossError(absl::StrCat("unknown state ", owner));
-    }
-    states[client].parts[words[2]] = state;
+  size_t group = 0;
+  for (const json& description : run_state.at("client_groups")) {
+    FEDLB_RETURN_IF_ERROR(
+        ReadGroup(file, description, GroupPrefix(group++), states));
   }
   return std::vector<std::pair<int64_t, ClientState>>(states.begin(),
                                                       states.end());
 }
 
 absl::StatusOr<TensorList> ReadNamed(const SafetensorsFile& file,
-                                     const std::string& group,
+                                     absl::string_view prefix,
                                      const TensorLayout& layout) {
   TensorList tensors;
   for (const TensorSpec& spec : layout) {
-    const at::Tensor* tensor = file.Find(absl::StrCat(group, "/", spec.name));
+    const at::Tensor* tensor = file.Find(absl::StrCat(prefix, spec.name));
     tensors.push_back(tensor == nullptr ? at::Tensor() : *tensor);
   }
-  FEDLB_RETURN_IF_ERROR(Annotate(CheckLayout(layout, tensors), group));
+  FEDLB_RETURN_IF_ERROR(Annotate(CheckLayout(layout, tensors), prefix));
   return tensors;
 }
 
 absl::StatusOr<RunState> Restore(const StoredCheckpoint& checkpoint,
                                  Federation& federation) {
   const SafetensorsFile& file = checkpoint.content;
-  const auto text = file.metadata.find(kStateKey);
+  const auto text = file.metadata.find(kRunStateKey);
   if (text == file.metadata.end()) {
     return absl::DataLossError("no run state in it");
   }
@@ -222,15 +363,22 @@ absl::StatusOr<RunState> Restore(const StoredCheckpoint& checkpoint,
   state.dropped_updates = run_state.at("dropped_updates").get<int64_t>();
   state.mapper_reports = run_state.at("mapper_reports").get<int64_t>();
   state.metrics_length = run_state.at("metrics_length").get<int64_t>();
-  FEDLB_ASSIGN_OR_RETURN(state.seconds, FromExactText(run_state.at("seconds")));
-  FEDLB_ASSIGN_OR_RETURN(state.train_loss,
-                         FromExactText(run_state.at("train_loss")));
+  state.evaluations_since_best =
+      run_state.at("evaluations_since_best").get<int64_t>();
+  for (const auto& [name, value] : std::vector<std::pair<const char*, double*>>{
+           {"seconds", &state.seconds},
+           {"evaluation_seconds", &state.evaluation_seconds},
+           {"virtual_seconds", &state.virtual_seconds},
+           {"best_accuracy", &state.best_accuracy},
+           {"train_loss", &state.train_loss}}) {
+    FEDLB_ASSIGN_OR_RETURN(*value, FromExactText(run_state.at(name)));
+  }
   FEDLB_ASSIGN_OR_RETURN(
       state.weights,
-      ReadNamed(file, "weights", federation.model->parameter_layout()));
+      ReadNamed(file, kWeightsPrefix, federation.model->parameter_layout()));
   FEDLB_ASSIGN_OR_RETURN(
       state.buffers,
-      ReadNamed(file, "buffers", federation.model->buffer_layout()));
+      ReadNamed(file, kBuffersPrefix, federation.model->buffer_layout()));
   FEDLB_RETURN_IF_ERROR(
       state.detector.LoadState(reader.Take("critical_phase")));
   ComponentState history = reader.Take("history");
@@ -244,7 +392,7 @@ absl::StatusOr<RunState> Restore(const StoredCheckpoint& checkpoint,
         Annotate(component->LoadState(reader.Take(name)), name));
   }
   FEDLB_ASSIGN_OR_RETURN(auto clients,
-                         ReadClients(file, reader, federation.partition));
+                         ReadClients(file, run_state, federation.partition));
   federation.host->states().Restore(std::move(clients));
   return state;
 }
@@ -264,6 +412,7 @@ bool MayChangeOnResume(absl::string_view key) {
   return key == "rounds" || key == "name" || key == "plugins" ||
          key == "execution.memory_limit" ||
          (absl::StartsWith(key, "transport.") && key != "transport.name") ||
+         absl::StartsWith(key, "stopping.") ||
          absl::StartsWith(key, "evaluation.") ||
          absl::StartsWith(key, "checkpoint.");
 }
@@ -294,12 +443,13 @@ absl::StatusOr<StoredCheckpoint> MakeCheckpoint(const RunState& state,
   SafetensorsFile& file = checkpoint.content;
   const TensorLayout& parameters = federation.model->parameter_layout();
   for (size_t i = 0; i < parameters.size(); ++i) {
-    file.tensors.emplace_back("weights/" + parameters[i].name,
+    file.tensors.emplace_back(absl::StrCat(kWeightsPrefix, parameters[i].name),
                               state.weights[i]);
   }
   const TensorLayout& buffers = federation.model->buffer_layout();
   for (size_t i = 0; i < buffers.size(); ++i) {
-    file.tensors.emplace_back("buffers/" + buffers[i].name, state.buffers[i]);
+    file.tensors.emplace_back(absl::StrCat(kBuffersPrefix, buffers[i].name),
+                              state.buffers[i]);
   }
   StateWriter writer(file);
   for (const auto& [name, component] : StatefulComponents(federation)) {
@@ -310,7 +460,6 @@ absl::StatusOr<StoredCheckpoint> MakeCheckpoint(const RunState& state,
                {.tensors = {{"gradient_changes",
                              {ToTensor(state.gradient_changes)}}},
                 .scalars = state.mapper_sums});
-  WriteClients(federation.host->states(), file, writer);
 
   json run_state = {{"next_round", state.next_round},
                     {"steps", state.steps},
@@ -319,10 +468,15 @@ absl::StatusOr<StoredCheckpoint> MakeCheckpoint(const RunState& state,
                     {"dropped_updates", state.dropped_updates},
                     {"mapper_reports", state.mapper_reports},
                     {"metrics_length", state.metrics_length},
+                    {"evaluations_since_best", state.evaluations_since_best},
                     {"seconds", ExactText(state.seconds)},
+                    {"evaluation_seconds", ExactText(state.evaluation_seconds)},
+                    {"virtual_seconds", ExactText(state.virtual_seconds)},
+                    {"best_accuracy", ExactText(state.best_accuracy)},
                     {"train_loss", ExactText(state.train_loss)}};
   writer.WriteScalarsTo(run_state);
-  file.metadata[kStateKey] = run_state.dump();
+  WriteClients(federation.host->states(), file, run_state);
+  file.metadata[kRunStateKey] = run_state.dump();
   file.metadata[kDigestKey] = ConfigDigest(federation.config);
   return checkpoint;
 }

@@ -16,6 +16,12 @@
 
 namespace fedlb {
 
+// What marks a checkpoint in a file's metadata, and what stands before the names
+// of the model's tensors in it.
+inline constexpr char kRunStateKey[] = "fedlb.run_state";
+inline constexpr char kWeightsPrefix[] = "weights/";
+inline constexpr char kBuffersPrefix[] = "buffers/";
+
 // Together with the states of the federation's components, all that a run
 // needs to go on as if it had never stopped.
 struct RunState {
@@ -28,6 +34,11 @@ struct RunState {
   int64_t samples = 0;
   int64_t dropped_updates = 0;
   double seconds = 0;  // training only
+  double evaluation_seconds = 0;
+  double virtual_seconds = 0;  // on the simulated clients' clock
+  // For [stopping]: the best accuracy so far, and the evaluations since.
+  double best_accuracy = 0;
+  int64_t evaluations_since_best = 0;
   double train_loss = 0;
   TensorList weights;
   TensorList buffers;

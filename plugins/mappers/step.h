@@ -42,6 +42,10 @@ class Step final : public GradientMapper {
   // "gain", "scaled" (1 when the gain was applied and is not 1) and, with
   // clip_norm, "clip_factor".
   ScalarMap Report() const override;
+  bool ReadsCriticalPhase() const override {
+    return options_.scale_phase == ScalePhase::kNoncritical ||
+           options_.scale_phase == ScalePhase::kCritical;
+  }
   absl::Status CheckOptimizer(const OptimizerTraits& traits,
                               Logger& logger) const override;
 

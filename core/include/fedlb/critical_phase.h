@@ -51,6 +51,8 @@ class FEDLB_API CriticalPhaseDetector {
   // The same from the gradient's squared norm.
   void ObserveSquaredNorm(double squared_norm);
 
+  // Whether there has been a change yet; until then it reads 0.
+  bool has_change() const { return has_change_; }
   double gradient_change() const { return gradient_change_; }
   bool critical() const { return critical_; }
 
@@ -66,6 +68,7 @@ class FEDLB_API CriticalPhaseDetector {
   std::vector<double> norms_;  // oldest first, at most `window`
   double previous_ = 0;        // smoothed value before the newest, 0: none
   double gradient_change_ = 0;
+  bool has_change_ = false;
   bool critical_ = true;
   // P-square markers, and the number of changes seen.
   std::vector<double> heights_;

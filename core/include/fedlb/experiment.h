@@ -29,6 +29,9 @@ struct Evaluation {
   double accuracy = 0;
   double accuracy_top5 = 0;
   int64_t num_examples = 0;
+  // By class; empty where nothing was measured.
+  std::vector<int64_t> class_examples;
+  std::vector<int64_t> class_correct;
 };
 
 // What a run would do, found out without training.
@@ -42,6 +45,11 @@ struct ExperimentPlan {
   // Over the clients of the partition.
   int64_t min_client_examples = 0;
   int64_t max_client_examples = 0;
+  // Examples per local step over the clients of the first round. A client that
+  // holds fewer than its batch size takes all it has.
+  int64_t min_batch = 0;
+  int64_t max_batch = 0;
+  int64_t clients_below_batch_size = 0;
   int64_t parameters = 0;
   // Over the whole run, with every client of every cohort answering.
   int64_t optimizer_steps = 0;
@@ -69,7 +77,7 @@ struct RoundProgress {
   double test_accuracy = 0;  // of the newest evaluation, NaN before the first
   double samples_per_second = 0;
   double seconds = 0;      // training so far, this process
-  double eta_seconds = 0;
+  double eta_seconds = 0;  // evaluations and checkpoints included
 };
 
 struct TrainOptions {
@@ -91,6 +99,11 @@ struct TrainResult {
   Evaluation validation;
   double train_loss = 0;  // of the last round
   double seconds = 0;     // training only, all processes of a resumed run
+  double evaluation_seconds = 0;  // likewise
+  // Of the simulated clients' clock, 0 without one.
+  double virtual_seconds = 0;
+  // "rounds", or the setting of [stopping] that ended the run.
+  std::string stopped_by;
   double samples_per_second = 0;
   int64_t peak_memory_bytes = 0;  // of tensors
   MemoryStats memory;
@@ -98,6 +111,27 @@ struct TrainResult {
   ScalarMap mapper;  // scaled_share, mean_gain, quantiles of Delta(g), ...
   int64_t dropped_updates = 0;
   TransportTraffic traffic;  // of this process
+};
+
+struct EvaluateOptions {
+  // A safetensors file with the model's tensors by name; empty for the newest
+  // weights in the folder of the run.
+  std::string weights;
+  std::string run_dir;
+  // Where to write the evaluated weights as a safetensors state dict; empty for
+  // nowhere.
+  std::string export_to;
+  const std::atomic<int>* stop = nullptr;
+};
+
+struct EvaluationReport {
+  std::string weights;  // the file that was evaluated
+  Evaluation test;
+  Evaluation validation;
+  // By client: the accuracy on test examples in the mix of classes that the
+  // client trains on, which is the mean of the classes' accuracies weighted by
+  // the client's examples of each. NaN where no class of it was tested.
+  std::vector<double> client_accuracy;
 };
 
 class FEDLB_API Experiment {
@@ -115,6 +149,12 @@ class FEDLB_API Experiment {
   // Runs the rounds; called once. What is on disk when it fails is the last
   // good checkpoint.
   virtual absl::StatusOr<TrainResult> Train(const TrainOptions& options) = 0;
+
+  // Measures weights on the held-out examples without training.
+  //
+  // kInputFile: weights missing, damaged or of another model.
+  virtual absl::StatusOr<EvaluationReport> Evaluate(
+      const EvaluateOptions& options) = 0;
 
   virtual const ExperimentConfig& config() const = 0;
 };

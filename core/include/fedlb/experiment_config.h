@@ -34,6 +34,18 @@ struct FederationOptions {
   int64_t cohort_size = 0;
   double cohort_fraction = 1;
   int64_t min_cohort = 1;
+  double deadline_seconds = 0;
+};
+
+// Speed and availability of clients that are played in this process.
+struct SimulationOptions {
+  std::vector<double> samples_per_second;
+  double speed_spread = 0;
+  double straggler_fraction = 0;
+  double straggler_slowdown = 10;
+  double bytes_per_second = 0;
+  double latency_seconds = 0;
+  double dropout = 0;
 };
 
 struct ExecutionOptions {
@@ -52,17 +64,34 @@ struct CheckpointOptions {
   int64_t keep = 3;
 };
 
+// What ends a run before its last round; 0 for never.
+struct StoppingOptions {
+  double target_accuracy = 0;
+  double max_seconds = 0;
+  int64_t patience = 0;
+  double min_improvement = 0;
+};
+
 // Keys of component sections that belong to the loop and not to the component.
 struct DatasetUse {
   double validation_fraction = 0;
   int64_t limit_train = 0;
   int64_t limit_test = 0;
 };
+struct ModelUse {
+  std::string init;
+  std::vector<std::string> init_skip;
+  double label_smoothing = 0;
+};
 struct BatchUse {
   int64_t micro_batch_size = 0;
 };
 struct OptimizerUse {
   bool keep_state = false;
+};
+struct LrScheduleUse {
+  std::string scaling = "none";
+  int64_t base_batch_size = 256;
 };
 struct MapperUse {
   std::string scope = "server";
@@ -71,14 +100,18 @@ struct MapperUse {
 struct FEDLB_API ExperimentConfig {
   RunOptions run;
   FederationOptions federation;
+  SimulationOptions simulation;
   ExecutionOptions execution;
   EvaluationOptions evaluation;
   CheckpointOptions checkpoint;
+  StoppingOptions stopping;
   UpdateGateOptions update_gate;
   CriticalPhaseOptions critical_phase;
   DatasetUse dataset_use;
+  ModelUse model_use;
   BatchUse batch_use;
   OptimizerUse optimizer_use;
+  LrScheduleUse lr_use;
   MapperUse mapper_use;
   // By section name ("model", "optimizer", "server_optimizer", ...): the table
   // of the component, `name` included, without the loop's own keys.

@@ -50,6 +50,8 @@ class FEDLB_API GradientMapper : public Component {
   virtual ScalarMap Report() const { return {}; }
 
   virtual bool NeedsPartialMeans() const { return false; }
+  // Whether Map depends on the phase of its context.
+  virtual bool ReadsCriticalPhase() const { return false; }
 
   // Server, between rounds, when the scope is client: learns from the
   // aggregate of the round.

@@ -34,14 +34,19 @@ class FEDLB_API Model : public Component {
   // Logits [b, num_classes] of inputs [b, ...example shape].
   absl::StatusOr<at::Tensor> Forward(const at::Tensor& inputs);
 
-  // Mean cross entropy of `logits` with targets [b] (int64) unless the model
-  // defines another.
+  // Mean cross entropy of `logits` with targets [b] (int64), smoothed while
+  // training, unless the model defines another.
   absl::StatusOr<at::Tensor> Loss(const at::Tensor& logits,
                                   const at::Tensor& targets);
 
   // Training mode (dropout on, batch statistics) or evaluation mode.
   void SetTraining(bool training);
   bool training() const { return training_; }
+
+  // Share of the target that the loss spreads evenly over all classes while
+  // training (C. Szegedy et al., CVPR 2016, section 7).
+  void set_label_smoothing(double share) { label_smoothing_ = share; }
+  double label_smoothing() const { return label_smoothing_; }
 
   // Fixes the random numbers of the following forward pass (dropout).
   virtual void SeedForward(uint64_t /*seed*/) {}
@@ -62,6 +67,7 @@ class FEDLB_API Model : public Component {
   TensorLayout parameter_layout_;
   TensorLayout buffer_layout_;
   bool training_ = true;
+  double label_smoothing_ = 0;
 };
 
 }  // namespace fedlb

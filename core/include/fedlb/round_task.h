@@ -26,6 +26,10 @@ struct RoundWork {
   // client's examples.
   int64_t local_steps = 0;
   double local_epochs = 0;
+  // With kLocalSteps and a value of 0 or more, a client whose own weights began
+  // with the server's of this round goes on from its own; all other clients,
+  // and all with -1, begin with the task's.
+  int64_t base_round = -1;
 };
 
 // The same for every client of the round.
@@ -73,6 +77,8 @@ struct Update {
 
 inline constexpr char kParametersGroup[] = "parameters";
 inline constexpr char kBuffersGroup[] = "buffers";
+// The scalar of an update with a client's vote for synchronisation, 0 or 1.
+inline constexpr char kSyncVote[] = "sync_vote";
 
 // The bytes of a task or an update as they travel and lie in files: a
 // safetensors file whose metadata carries everything that is not a tensor and

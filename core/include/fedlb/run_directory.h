@@ -69,6 +69,11 @@ class FEDLB_API RunDirectory {
   Logger& logger_;
 };
 
+// The newest checkpoint in the folder of a run, whole or not; needs no lock.
+// kInputFile: there is none.
+FEDLB_API absl::StatusOr<std::string> NewestCheckpointPath(
+    const std::string& run_dir);
+
 // A self-contained page with the curves of metrics.jsonl.
 FEDLB_API absl::StatusOr<std::string> RenderReport(const std::string& run_dir);
 
