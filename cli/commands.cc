@@ -8,6 +8,9 @@
 #include <string>
 
 #include "config_command.h"
+#include "data_command.h"
+#include "doctor_command.h"
+#include "evaluate_command.h"
 #include "fedlb/export.h"
 #include "fedlb/memory.h"
 #include "fedlb/status.h"
@@ -31,7 +34,12 @@ AnyRunFunction Bind(RunFunction<Flags> run) {
 
 const std::map<std::string, AnyRunFunction>& Commands() {
   static const auto& commands = *new std::map<std::string, AnyRunFunction>{
+      {"config new", Bind<ConfigNewFlags>(RunConfigNew)},
       {"config show", Bind<ConfigShowFlags>(RunConfigShow)},
+      {"data info", Bind<DataInfoFlags>(RunDataInfo)},
+      {"data partition", Bind<DataPartitionFlags>(RunDataPartition)},
+      {"doctor", Bind<DoctorFlags>(RunDoctor)},
+      {"evaluate", Bind<EvaluateFlags>(RunEvaluate)},
       {"plugins check", Bind<PluginsCheckFlags>(RunPluginsCheck)},
       {"plugins describe", Bind<PluginsDescribeFlags>(RunPluginsDescribe)},
       {"plugins list", Bind<PluginsListFlags>(RunPluginsList)},

@@ -8,7 +8,7 @@ namespace fedlb::cli {
 
 void SetUpConfig(CLI::App& app, ParsedCommand& parsed) {
   CLI::App* config =
-      app.add_subcommand("config", "Look at the settings of a run");
+      app.add_subcommand("config", "Look at the settings of a run, or begin a file");
   config->require_subcommand(1);
 
   auto flags = std::make_shared<ConfigShowFlags>();
@@ -16,16 +16,18 @@ void SetUpConfig(CLI::App& app, ParsedCommand& parsed) {
       "show",
       "Print every setting as TOML, with where it comes from; fed back with "
       "--config it gives the same run");
-  show->add_option("-c,--config", flags->configs,
-                   "TOML file; repeatable, later files win")
-      ->allow_extra_args(false)
-      ->type_name("FILE");
-  show->add_option("--set", flags->sets,
-                   "One setting, like optimizer.lr=0.1; repeatable, later "
-                   "ones win over earlier ones and over files")
-      ->allow_extra_args(false)
-      ->type_name("KEY=VALUE");
+  AddConfigFlags(*show, flags->config);
   AddCommand(*show, flags, true, parsed);
+
+  auto new_flags = std::make_shared<ConfigNewFlags>();
+  CLI::App* begin = config->add_subcommand(
+      "new",
+      "Write a configuration with every setting, its default and what it means; "
+      "--set model.name=mlp and the like choose the components");
+  begin->add_option("file", new_flags->file, "File to make; stdout without one")
+      ->type_name("FILE");
+  AddConfigFlags(*begin, new_flags->config);
+  AddCommand(*begin, new_flags, true, parsed);
 }
 
 }  // namespace fedlb::cli

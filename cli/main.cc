@@ -19,8 +19,13 @@
 
 #include "command.h"
 #include "commands.h"
+#include "completion.h"
 #include "config_command.h"
+#include "data_command.h"
+#include "doctor_command.h"
+#include "evaluate_command.h"
 #include "fedlb/fingerprint.h"
+#include "man_page.h"
 #include "output.h"
 #include "plugins_command.h"
 #include "terminal.h"
@@ -240,6 +245,17 @@ int RunParsed(const ParsedCommand& parsed,
   return Finish(parsed.common.format, parsed.name, outcome, terminal);
 }
 
+// The commands that the parser answers by itself, read-only and without a
+// library.
+void SetUpCompletion(CLI::App& app, std::string& shell) {
+  CLI::App* completion = app.add_subcommand(
+      "completion", "Print the script that completes fedlb's commands");
+  completion->add_option("shell", shell, "bash, zsh or fish")
+      ->check(CLI::IsMember({"bash", "zsh", "fish"}))
+      ->type_name("SHELL")
+      ->required();
+}
+
 int Main(int argc, char** argv) {
   OccupyStandardStreams();
   // Reports a reader that has gone away as an error of write().
@@ -257,11 +273,28 @@ int Main(int argc, char** argv) {
   SetUpPlugins(app, parsed);
   SetUpConfig(app, parsed);
   SetUpTrain(app, parsed);
+  SetUpEvaluate(app, parsed);
+  SetUpData(app, parsed);
+  SetUpDoctor(app, parsed);
+  std::string shell;
+  SetUpCompletion(app, shell);
+
+  // Before parsing: what is being typed need not be a whole command.
+  if (argc > 1 && arguments[1] == kCompleteCommand) {
+    return FinishText(
+        Complete(app, {arguments.begin() + 2, arguments.end()}));
+  }
+  if (argc == 2 && arguments[1] == kManCommand) {
+    return FinishText(ManPage(app, FEDLB_VERSION));
+  }
 
   try {
     app.parse(argc, argv);
     if (version) {
       return FinishText(VersionText(verbosity > 0));
+    }
+    if (!shell.empty()) {
+      return FinishText(CompletionScript(shell));
     }
     if (parsed.name.empty()) {
       throw CLI::RequiredError("a command");

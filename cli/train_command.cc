@@ -19,17 +19,15 @@ void SetUpTrain(CLI::App& app, ParsedCommand& parsed) {
   auto flags = std::make_shared<TrainFlags>();
   CLI::App* train = app.add_subcommand(
       "train", "Train a model over clients and keep the run in a folder");
+  AddConfigFlags(*train, flags->config);
   train
-      ->add_option("-c,--config", flags->configs,
-                   "TOML file; repeatable, later files win")
-      ->allow_extra_args(false)
+      ->add_option("--init", flags->init,
+                   "safetensors file with the initial weights; short for --set "
+                   "model.init=FILE")
       ->type_name("FILE");
-  train
-      ->add_option("--set", flags->sets,
-                   "One setting, like optimizer.lr=0.1; repeatable, later "
-                   "ones win over earlier ones and over files")
-      ->allow_extra_args(false)
-      ->type_name("KEY=VALUE");
+  train->add_flag("--trust-file", flags->trust_file,
+                  "Let a model file run the code that it holds; short for "
+                  "--set model.trust_file=true");
   CLI::Option* output =
       train
           ->add_option("-o,--output", flags->output,
@@ -42,7 +40,7 @@ void SetUpTrain(CLI::App& app, ParsedCommand& parsed) {
                        "Go on with the run in DIR from its newest checkpoint, "
                        "with the settings it was started with; --set may "
                        "change rounds, name, plugins, transport.* without its "
-                       "name, evaluation.*, checkpoint.* and "
+                       "name, evaluation.*, checkpoint.*, stopping.* and "
                        "execution.memory_limit")
           ->check(NotEmpty, "")
           ->type_name("DIR");

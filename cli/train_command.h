@@ -4,16 +4,17 @@
 #define FEDLB_CLI_TRAIN_COMMAND_H_
 
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "command.h"
+#include "config_flags.h"
 
 namespace fedlb::cli {
 
 struct TrainFlags {
-  std::vector<std::string> configs;
-  std::vector<std::string> sets;
+  ConfigFlags config;
+  std::string init;         // for model.init
+  bool trust_file = false;  // for model.trust_file
   std::string output;
   std::string resume;
   bool dry_run = false;

@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "config_loading.h"
 #include "fedlb/config.h"
 #include "fedlb/experiment.h"
 #include "fedlb/experiment_config.h"
@@ -100,7 +101,7 @@ absl::Status CheckResumedConfig(const ConfigTable& saved,
         ": a run goes on with the settings it was "
         "started with, and these differ: ",
         absl::StrJoin(refused, ", "),
-        "; only rounds, name, plugins, evaluation.*, checkpoint.*, "
+        "; only rounds, name, plugins, evaluation.*, checkpoint.*, stopping.*, "
         "execution.memory_limit and transport.* without its name may change"));
   }
   if (!keys.empty()) {
@@ -110,28 +111,37 @@ absl::Status CheckResumedConfig(const ConfigTable& saved,
   return absl::OkStatus();
 }
 
+// The settings with those that have flags of their own among them.
+ConfigFlags SettingsOf(const TrainFlags& flags) {
+  ConfigFlags settings = flags.config;
+  if (!flags.init.empty()) {
+    settings.sets.push_back(
+        absl::StrCat("model.init=", ConfigValue(flags.init).ToString()));
+  }
+  if (flags.trust_file) {
+    settings.sets.push_back("model.trust_file=true");
+  }
+  return settings;
+}
+
 // The configuration of a stored run, with what the command line changes.
 absl::StatusOr<ExperimentConfig> LoadResumedConfig(const TrainFlags& flags,
                                                    const CommonFlags& common,
                                                    ComponentRegistry& registry,
                                                    Terminal& terminal) {
-  if (!flags.configs.empty()) {
+  if (!flags.config.configs.empty()) {
     return UsageError(
         "--resume takes the configuration from the run's folder; leave out "
         "--config, or change single settings with --set");
   }
-  const std::string path = flags.resume + "/config.toml";
-  if (access(path.c_str(), F_OK) != 0) {
-    return StorageError(absl::StrCat("--resume ", flags.resume,
-                                     ": no run to go on with (", path, ": ",
-                                     std::strerror(errno), ")"));
-  }
+  FEDLB_ASSIGN_OR_RETURN(const std::string path,
+                         FindRunConfig(flags.resume, "--resume"));
   ConfigLayers layers;
   layers.files = {path};
   layers.environment = false;
   FEDLB_ASSIGN_OR_RETURN(const ConfigTable saved, LoadConfig(layers));
   layers.environment = true;
-  layers.sets = flags.sets;
+  layers.sets = SettingsOf(flags).sets;
   FEDLB_ASSIGN_OR_RETURN(ConfigTable asked, LoadConfig(layers));
   FEDLB_RETURN_IF_ERROR(LoadPluginsFor(common, asked, registry));
   FEDLB_ASSIGN_OR_RETURN(const ExperimentConfig before,
@@ -141,17 +151,6 @@ absl::StatusOr<ExperimentConfig> LoadResumedConfig(const TrainFlags& flags,
   FEDLB_RETURN_IF_ERROR(CheckResumedConfig(before.resolved, config.resolved,
                                            flags.resume, terminal));
   return config;
-}
-
-absl::StatusOr<ExperimentConfig> LoadFreshConfig(const TrainFlags& flags,
-                                                 const CommonFlags& common,
-                                                 ComponentRegistry& registry) {
-  ConfigLayers layers;
-  layers.files = flags.configs;
-  layers.sets = flags.sets;
-  FEDLB_ASSIGN_OR_RETURN(ConfigTable table, LoadConfig(layers));
-  FEDLB_RETURN_IF_ERROR(LoadPluginsFor(common, table, registry));
-  return ResolveExperiment(table, registry);
 }
 
 std::string DescribeBatches(const ExperimentPlan& plan) {
@@ -348,7 +347,7 @@ absl::Status RunTrain(const TrainFlags& flags, CommandContext& context,
       const ExperimentConfig config,
       resume
           ? LoadResumedConfig(flags, context.flags, registry, context.terminal)
-          : LoadFreshConfig(flags, context.flags, registry));
+          : LoadExperimentConfig(SettingsOf(flags), context.flags, registry));
   FEDLB_ASSIGN_OR_RETURN(
       const std::unique_ptr<Experiment> experiment,
       Experiment::Create(config, registry, context.terminal));

@@ -63,7 +63,7 @@ struct Federation {
   std::unique_ptr<LocalClientHost> host;
   std::unique_ptr<Transport> transport;
 
-  static absl::StatusOr<std::unique_ptr<Federation>> Create(
+  FEDLB_API static absl::StatusOr<std::unique_ptr<Federation>> Create(
       const ExperimentConfig& config, const ComponentRegistry& registry,
       Logger& logger);
 

@@ -14,11 +14,12 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "fedlb/client_host.h"
+#include "fedlb/export.h"
 #include "local_client_worker.h"
 
 namespace fedlb {
 
-class LocalClientHost final : public ClientHost {
+class FEDLB_API LocalClientHost final : public ClientHost {
  public:
   // `environment` outlives the host. Operations of every worker use
   // `intra_op_threads` threads.

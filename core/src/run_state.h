@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "fedlb/critical_phase.h"
+#include "fedlb/export.h"
 #include "fedlb/run_directory.h"
 #include "fedlb/tensor_list.h"
 #include "federation.h"
@@ -26,7 +27,7 @@ inline constexpr char kBuffersPrefix[] = "buffers/";
 // needs to go on as if it had never stopped.
 struct RunState {
   // The initial weights; nothing done.
-  explicit RunState(const Federation& federation);
+  FEDLB_API explicit RunState(const Federation& federation);
 
   int64_t next_round = 0;
   int64_t steps = 0;             // the server's in BSP, the clients' otherwise
@@ -56,15 +57,15 @@ struct RunState {
 // run may be resumed with other values of the rest.
 std::string ConfigDigest(const ExperimentConfig& config);
 
-absl::StatusOr<StoredCheckpoint> MakeCheckpoint(const RunState& state,
+FEDLB_API absl::StatusOr<StoredCheckpoint> MakeCheckpoint(const RunState& state,
                                                 const Federation& federation);
 
 // Restores the components of `federation` too.
 //
 // kConfig when the checkpoint belongs to another configuration; kInputFile when
 // its content does not fit the model or the components.
-absl::StatusOr<RunState> RestoreCheckpoint(const StoredCheckpoint& checkpoint,
-                                           Federation& federation);
+FEDLB_API absl::StatusOr<RunState> RestoreCheckpoint(
+    const StoredCheckpoint& checkpoint, Federation& federation);
 
 }  // namespace fedlb
 

@@ -171,7 +171,9 @@ TEST_F(ExperimentConfigTest, DefaultsMakeACompleteExperiment) {
   EXPECT_EQ(config->federation.clients, 10);
   EXPECT_EQ(config->cohort_size(), 10);
   EXPECT_EQ(config->mapper_use.scope, "server");
-  EXPECT_EQ(Section(*config, "model"), "{ name = \"cnn\" }");
+  EXPECT_EQ(Section(*config, "model"),
+            "{ init = \"\", init_skip = [], label_smoothing = 0.0, name = "
+            "\"cnn\" }");
   EXPECT_EQ(Section(*config, "optimizer"),
             "{ keep_state = false, lr = 0.1, momentum = 0.0, name = \"sgd\" }");
   EXPECT_EQ(Section(*config, "server_optimizer"),

@@ -141,6 +141,7 @@ TEST(EncodeTaskTest, RoundTripsRandomTasksBitForBit) {
                                        : RoundWork::Kind::kLocalSteps;
     task.work.local_steps = static_cast<int64_t>(random());
     task.work.local_epochs = RandomDouble(random);
+    task.work.base_round = static_cast<int64_t>(random() % 5) - 1;
     task.lr = RandomDouble(random);
     task.weights = RandomList(random);
     task.buffers = RandomList(random);
@@ -153,6 +154,7 @@ TEST(EncodeTaskTest, RoundTripsRandomTasksBitForBit) {
     EXPECT_EQ(decoded.work.kind, task.work.kind);
     EXPECT_EQ(decoded.work.local_steps, task.work.local_steps);
     EXPECT_TRUE(SameDouble(decoded.work.local_epochs, task.work.local_epochs));
+    EXPECT_EQ(decoded.work.base_round, task.work.base_round);
     EXPECT_TRUE(SameDouble(decoded.lr, task.lr));
     ExpectSameList(decoded.weights, task.weights);
     ExpectSameList(decoded.buffers, task.buffers);

@@ -223,6 +223,21 @@ TEST_P(EveryModelTest, TakesTheShapeAndClassesOfTheDataset) {
             at::IntArrayRef({2, 7}));
 }
 
+// With p = (3/4, 1/4) and a smoothing of 0.2 over two classes the target is
+// (0.9, 0.1).
+TEST(LabelSmoothingTest, SpreadsTheTargetWhileTraining) {
+  const auto model = MakeModel(Logistic::kName, "", ImageContext(at::kDouble));
+  model->set_label_smoothing(0.2);
+  const at::Tensor logits = at::tensor({std::log(3.0), 0.0}).to(at::kDouble)
+                                .reshape({1, 2});
+  const at::Tensor target = at::tensor({int64_t{0}});
+  EXPECT_NEAR(model->Loss(logits, target)->item<double>(),
+              -0.9 * std::log(0.75) - 0.1 * std::log(0.25), 1e-7);
+  model->SetTraining(false);
+  EXPECT_NEAR(model->Loss(logits, target)->item<double>(), -std::log(0.75),
+              1e-7);
+}
+
 TEST(ModelInitTest, HeDrawsNormalWeightsAndNoBias) {
   const auto model = Make<Cnn>("init = 'he'", ImageContext(at::kDouble));
   const TensorList& parameters = model->parameters();
