@@ -9,6 +9,7 @@ readonly build_packages=(
   libtomlplusplus-dev libxxhash-dev nlohmann-json3-dev zlib1g-dev
   dataset-fashion-mnist)
 readonly test_packages=(libbenchmark-dev libgmock-dev libgtest-dev)
+readonly slow_test_packages=(chromium clang libclang-rt-dev)
 # What libtorch_cpu.so is linked against, whether or not there is a GPU.
 readonly torch_cpu_requirements=(
   "torch==$torch_version"
@@ -30,16 +31,17 @@ readonly build=$root/build/release
 
 usage() {
   cat <<'END'
-Usage: scripts/setup.sh [--tests] [--cuda]
+Usage: scripts/setup.sh [--tests | --slow-tests] [--cuda]
 
 Installs the Debian packages that fedlb needs (as root or with sudo), fetches
 LibTorch into .deps/, and builds build/release/bin/fedlb. Does nothing that is
 already done.
 
-  --tests   build the tests, too
-  --cuda    fetch LibTorch with its GPU libraries (about 5 GB instead of 1.3);
-            the GPU plugins are built where nvcc 13 is installed
-  --help    print this
+  --tests       build the tests, too
+  --slow-tests  like --tests, and install what only the slow ones need
+  --cuda        fetch LibTorch with its GPU libraries (about 5 GB instead of
+                1.3); the GPU plugins are built where nvcc 13 is installed
+  --help        print this
 
 A LibTorch of your own is used, and none fetched, when CMAKE_PREFIX_PATH or
 Torch_DIR names it in the environment.
@@ -54,10 +56,12 @@ fail() {
 }
 
 tests=no
+slow_tests=no
 cuda=no
 while (($#)); do
   case $1 in
     --tests) tests=yes ;;
+    --slow-tests) tests=yes slow_tests=yes ;;
     --cuda) cuda=yes ;;
     --help | -h)
       usage
@@ -194,6 +198,9 @@ flock -n 9 || {
 packages=("${build_packages[@]}")
 if [[ $tests == yes ]]; then
   packages+=("${test_packages[@]}")
+fi
+if [[ $slow_tests == yes ]]; then
+  packages+=("${slow_test_packages[@]}")
 fi
 torch=$(own_torch)
 fetch=no
