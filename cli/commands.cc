@@ -15,6 +15,7 @@
 #include "fedlb/memory.h"
 #include "fedlb/status.h"
 #include "plugins_command.h"
+#include "report_command.h"
 #include "train_command.h"
 
 namespace fedlb::cli {
@@ -44,6 +45,7 @@ const std::map<std::string, AnyRunFunction>& Commands() {
       {"plugins describe", Bind<PluginsDescribeFlags>(RunPluginsDescribe)},
       {"plugins list", Bind<PluginsListFlags>(RunPluginsList)},
       {"plugins new", Bind<PluginsNewFlags>(RunPluginsNew)},
+      {"report", Bind<ReportFlags>(RunReport)},
       {"train", Bind<TrainFlags>(RunTrain)},
   };
   return commands;

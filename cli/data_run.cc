@@ -12,9 +12,9 @@
 #include "data_command.h"
 #include "fedlb/data_summary.h"
 #include "fedlb/durable_file.h"
+#include "fedlb/partition_picture.h"
 #include "fedlb/registry.h"
 #include "fedlb/status.h"
-#include "partition_picture.h"
 #include "table.h"
 #include "terminal.h"
 

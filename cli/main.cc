@@ -28,6 +28,7 @@
 #include "man_page.h"
 #include "output.h"
 #include "plugins_command.h"
+#include "report_command.h"
 #include "terminal.h"
 #include "train_command.h"
 
@@ -276,6 +277,7 @@ int Main(int argc, char** argv) {
   SetUpEvaluate(app, parsed);
   SetUpData(app, parsed);
   SetUpDoctor(app, parsed);
+  SetUpReport(app, parsed);
   std::string shell;
   SetUpCompletion(app, shell);
 

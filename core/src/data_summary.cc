@@ -87,15 +87,21 @@ absl::StatusOr<PartitionSummary> SummarisePartition(
   FEDLB_ASSIGN_OR_RETURN(const ExperimentData data, ReadData(config, context));
   FEDLB_ASSIGN_OR_RETURN(const Partition partition,
                          DealData(config, context, data));
-  std::vector<std::vector<int64_t>> counts;
-  for (const std::vector<int64_t>& examples : partition) {
-    counts.push_back(CountLabels(examples, data.dataset->labels(Split::kTrain),
-                                 context.num_classes));
-  }
-  PartitionSummary summary = SummariseCounts(std::move(counts));
+  PartitionSummary summary = SummariseDealt(
+      partition, data.dataset->labels(Split::kTrain), context.num_classes);
   summary.unused_examples =
       static_cast<int64_t>(data.train.size()) - Sum(summary.counts);
   return summary;
+}
+
+PartitionSummary SummariseDealt(const Partition& partition,
+                                absl::Span<const int64_t> labels,
+                                int64_t num_classes) {
+  std::vector<std::vector<int64_t>> counts;
+  for (const std::vector<int64_t>& examples : partition) {
+    counts.push_back(CountLabels(examples, labels, num_classes));
+  }
+  return SummariseCounts(std::move(counts));
 }
 
 PartitionSummary SummariseCounts(std::vector<std::vector<int64_t>> counts) {

@@ -11,8 +11,11 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "evaluation.h"
+#include "fedlb/data_summary.h"
 #include "fedlb/durable_file.h"
 #include "fedlb/fingerprint.h"
+#include "fedlb/partition_picture.h"
+#include "fedlb/report.h"
 #include "fedlb/run_directory.h"
 #include "fedlb/status.h"
 #include "federation.h"
@@ -272,12 +275,19 @@ absl::StatusOr<RunState> FederatedExperiment::PrepareState(
     } else {
       return checkpoint.status();
     }
-    FEDLB_RETURN_IF_ERROR(directory.TruncateMetrics(state.metrics_length));
+    FEDLB_RETURN_IF_ERROR(
+        directory.Truncate(RunLog::kMetrics, state.metrics_length));
+    FEDLB_RETURN_IF_ERROR(
+        directory.Truncate(RunLog::kEvents, state.events_length));
   }
   FEDLB_RETURN_IF_ERROR(directory.WriteFile(
       "config.toml", PrintConfig(f.config, /*with_origins=*/false)));
   FEDLB_RETURN_IF_ERROR(
       directory.WriteFile("run.json", RunRecord(f, options)));
+  FEDLB_RETURN_IF_ERROR(directory.WriteFile(
+      "partition.svg", DrawPartition(SummariseDealt(
+                           f.partition, f.dataset->labels(Split::kTrain),
+                           f.dataset->num_classes()))));
   return state;
 }
 
@@ -325,9 +335,9 @@ absl::StatusOr<TrainResult> FederatedExperiment::Train(
   FEDLB_ASSIGN_OR_RETURN(const std::string bytes,
                          SerializeSafetensors(weights));
   FEDLB_RETURN_IF_ERROR(directory->WriteFile("weights.safetensors", bytes));
-  FEDLB_ASSIGN_OR_RETURN(const std::string report,
-                         RenderReport(directory->path()));
-  FEDLB_RETURN_IF_ERROR(directory->WriteFile("report.html", report));
+  FEDLB_ASSIGN_OR_RETURN(const Report report,
+                         RenderReport({directory->path()}));
+  FEDLB_RETURN_IF_ERROR(directory->WriteFile("report.html", report.page));
   return result;
 }
 

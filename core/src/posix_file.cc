@@ -94,6 +94,23 @@ bool WriteAll(int fd, absl::string_view bytes) {
   return true;
 }
 
+bool ReadAt(int fd, int64_t offset, std::string& bytes) {
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t count = pread(fd, bytes.data() + done, bytes.size() - done,
+                                offset + static_cast<int64_t>(done));
+    if (count < 0 && errno == EINTR) {
+      continue;
+    }
+    if (count <= 0) {
+      errno = count == 0 ? EIO : errno;
+      return false;
+    }
+    done += static_cast<size_t>(count);
+  }
+  return true;
+}
+
 bool SyncFile(int fd) {
   int result;
   // Any other error stands: after a failed fsync the kernel may drop the pages

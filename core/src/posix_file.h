@@ -3,6 +3,7 @@
 #ifndef FEDLB_SRC_POSIX_FILE_H_
 #define FEDLB_SRC_POSIX_FILE_H_
 
+#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -41,6 +42,9 @@ std::string NameOf(absl::string_view path);
 // Writes everything, over interruptions and short writes. A file size limit is
 // EFBIG and never the signal SIGXFSZ, which would end the process.
 bool WriteAll(int fd, absl::string_view bytes);
+
+// Fills `bytes` from `offset` on; also false when the file ends before.
+bool ReadAt(int fd, int64_t offset, std::string& bytes);
 
 // Makes what was written, or the names in a folder, outlive a power cut.
 bool SyncFile(int fd);

@@ -14,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "evaluation.h"
+#include "event_file.h"
 #include "fedlb/memory.h"
 #include "fedlb/status.h"
 #include "fedlb/update_sink.h"
@@ -163,6 +164,7 @@ absl::Status RoundLoop::RunRound(ScalarMap& metrics) {
   absl::Cleanup rollback = [&f] { f.host->states().Rollback(); };
   FEDLB_RETURN_IF_ERROR(f.transport->RunRound(task, cohort, sink));
   FEDLB_ASSIGN_OR_RETURN(RoundResult result, sink.Finish());
+  const absl::Time answered = absl::Now();
   FEDLB_RETURN_IF_ERROR(CheckSurvivors(result, absent));
 
   metrics = result.scalar_means;
@@ -175,7 +177,8 @@ absl::Status RoundLoop::RunRound(ScalarMap& metrics) {
   std::move(rollback).Cancel();
   f.host->states().Commit();
 
-  const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
+  const absl::Time end = absl::Now();
+  const double seconds = absl::ToDoubleSeconds(end - start);
   ++state_.next_round;
   state_.steps += gradient_round ? 1 : result.local_steps;
   state_.steps_per_client += result.max_local_steps;
@@ -192,6 +195,7 @@ absl::Status RoundLoop::RunRound(ScalarMap& metrics) {
   metrics["dropped"] =
       static_cast<double>(result.dropped.size() + absent.size());
   metrics["round_seconds"] = seconds;
+  metrics["server_seconds"] = absl::ToDoubleSeconds(end - answered);
   return Annotate(f.batch_policy->ObserveRound(round, metrics), "batch policy");
 }
 
@@ -396,7 +400,8 @@ absl::Status RoundLoop::EvaluateWeights(ScalarMap& metrics) {
   } else {
     ++state_.evaluations_since_best;
   }
-  state_.evaluation_seconds += absl::ToDoubleSeconds(absl::Now() - start);
+  metrics["evaluation_seconds"] = absl::ToDoubleSeconds(absl::Now() - start);
+  state_.evaluation_seconds += metrics["evaluation_seconds"];
   return absl::OkStatus();
 }
 
@@ -404,7 +409,10 @@ absl::Status RoundLoop::Checkpoint() {
   if (checkpointed_round_ == state_.next_round) {
     return absl::OkStatus();
   }
-  FEDLB_ASSIGN_OR_RETURN(state_.metrics_length, directory_.SyncMetrics());
+  FEDLB_ASSIGN_OR_RETURN(state_.metrics_length,
+                         directory_.Sync(RunLog::kMetrics));
+  FEDLB_ASSIGN_OR_RETURN(state_.events_length,
+                         directory_.Sync(RunLog::kEvents));
   FEDLB_ASSIGN_OR_RETURN(const StoredCheckpoint checkpoint,
                          MakeCheckpoint(state_, federation_));
   FEDLB_RETURN_IF_ERROR(directory_.SaveCheckpoint(
@@ -441,9 +449,28 @@ void RoundLoop::Log(const ScalarMap& metrics) {
     // nlohmann writes null for what is not finite.
     line[name] = value;
   }
+  const MemoryStats memory = GetMemoryStats();
+  for (int i = 0; i < kNumMemoryTags; ++i) {
+    line[absl::StrCat("peak_bytes.",
+                      MemoryTagName(static_cast<MemoryTag>(i)))] =
+        memory.peak[i];
+  }
+  line["peak_bytes.total"] = memory.peak_total;
+
+  ScalarMap scalars;
+  for (const auto& [name, value] : line.items()) {
+    if (value.is_number() && name != "round") {
+      scalars[name] = value.get<double>();
+    }
+  }
   const std::string text = line.dump();
   federation_.logger->Log(LogLevel::kDebug, text);
-  const absl::Status status = directory_.AppendMetrics(text);
+  absl::Status status =
+      directory_.Append(RunLog::kMetrics, absl::StrCat(text, "\n"));
+  status.Update(directory_.Append(
+      RunLog::kEvents,
+      ScalarsRecord(absl::ToDoubleSeconds(absl::Now() - absl::UnixEpoch()),
+                    state_.next_round, scalars)));
   if (!status.ok()) {
     federation_.logger->Warning(absl::StrCat("metrics of round ",
                                              state_.next_round,

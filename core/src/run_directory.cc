@@ -21,6 +21,7 @@
 #include "absl/strings/strip.h"
 #include "fedlb/durable_file.h"
 #include "fedlb/status.h"
+#include "growing_file.h"
 #include "posix_file.h"
 
 namespace fedlb {
@@ -29,6 +30,8 @@ namespace {
 constexpr char kLockFile[] = ".lock";
 constexpr char kConfigFile[] = "config.toml";
 constexpr char kMetricsFile[] = "metrics.jsonl";
+// TensorBoard reads every file with "tfevents" in its name.
+constexpr char kEventFile[] = "events.out.tfevents.fedlb";
 constexpr char kCheckpointsFolder[] = "checkpoints";
 constexpr char kRoundKey[] = "fedlb.round";
 constexpr char kDigestKey[] = "fedlb.sha256";
@@ -126,38 +129,6 @@ absl::StatusOr<int> Lock(const std::string& run_dir) {
   return file.Release();
 }
 
-absl::StatusOr<int64_t> SizeOf(int fd, const std::string& path) {
-  struct stat information;
-  if (fstat(fd, &information) != 0) {
-    return SystemFailure("look at", path);
-  }
-  return int64_t{information.st_size};
-}
-
-// The length of what the file holds up to its last line break.
-absl::StatusOr<int64_t> LengthOfWholeLines(int fd, int64_t size,
-                                           const std::string& path) {
-  char block[4096];
-  while (size > 0) {
-    const auto count = std::min<int64_t>(size, sizeof(block));
-    const ssize_t read =
-        pread(fd, block, static_cast<size_t>(count), size - count);
-    if (read < 0 && errno == EINTR) {
-      continue;
-    }
-    if (read != count) {
-      return SystemFailure("read", path);
-    }
-    const size_t found =
-        absl::string_view(block, static_cast<size_t>(count)).rfind('\n');
-    if (found != absl::string_view::npos) {
-      return size - count + static_cast<int64_t>(found) + 1;
-    }
-    size -= count;
-  }
-  return 0;
-}
-
 // The file has to say itself that it is whole: without digests it may be one
 // that lost them.
 absl::StatusOr<SafetensorsFile> ReadCheckpoint(const std::string& path,
@@ -178,12 +149,15 @@ absl::StatusOr<SafetensorsFile> ReadCheckpoint(const std::string& path,
 }  // namespace
 
 RunDirectory::RunDirectory(std::string path, int lock_fd, Logger& logger)
-    : path_(std::move(path)), lock_fd_(lock_fd), logger_(logger) {}
+    : path_(std::move(path)),
+      lock_fd_(lock_fd),
+      metrics_(std::make_unique<GrowingFile>(Join(path_, kMetricsFile), kLines,
+                                             logger)),
+      events_(std::make_unique<GrowingFile>(Join(path_, kEventFile),
+                                            kEventRecords, logger)),
+      logger_(logger) {}
 
 RunDirectory::~RunDirectory() {
-  if (metrics_fd_ >= 0) {
-    close(metrics_fd_);
-  }
   // The file stays: removing it would let a third process lock a new one while
   // a second one holds the old.
   close(lock_fd_);
@@ -226,60 +200,20 @@ absl::Status RunDirectory::WriteFile(absl::string_view name,
   return WriteFileDurably(Join(path_, name), bytes);
 }
 
-absl::Status RunDirectory::OpenMetrics() {
-  if (metrics_fd_ >= 0) {
-    return absl::OkStatus();
-  }
-  const std::string path = Join(path_, kMetricsFile);
-  metrics_fd_ =
-      open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (metrics_fd_ < 0 || !SyncDirectory(path_)) {
-    return SystemFailure("write", path);
-  }
-  return absl::OkStatus();
+absl::Status RunDirectory::Append(RunLog log, absl::string_view bytes) {
+  return Log(log).Append(bytes);
 }
 
-absl::Status RunDirectory::AppendMetrics(absl::string_view json_line) {
-  FEDLB_RETURN_IF_ERROR(OpenMetrics());
-  const std::string path = Join(path_, kMetricsFile);
-  FEDLB_ASSIGN_OR_RETURN(const int64_t size, SizeOf(metrics_fd_, path));
-  const std::string line = absl::StrCat(json_line, "\n");
-  if (!WriteAll(metrics_fd_, line)) {
-    const absl::Status status =
-        SystemFailure(absl::StrCat("append ", line.size(), " bytes to"), path);
-    // What comes next must not continue half a line. Where even this fails the
-    // half line stays, and readers skip it.
-    if (ftruncate(metrics_fd_, size) != 0) {
-      logger_.Warning(SystemFailure("cut half a line off", path).message());
-    }
-    return status;
-  }
-  return absl::OkStatus();
+absl::StatusOr<int64_t> RunDirectory::Sync(RunLog log) {
+  return Log(log).Sync();
 }
 
-absl::StatusOr<int64_t> RunDirectory::SyncMetrics() {
-  FEDLB_RETURN_IF_ERROR(OpenMetrics());
-  const std::string path = Join(path_, kMetricsFile);
-  if (!SyncFile(metrics_fd_)) {
-    return SystemFailure("sync", path);
-  }
-  return SizeOf(metrics_fd_, path);
+absl::Status RunDirectory::Truncate(RunLog log, int64_t length) {
+  return Log(log).Truncate(length);
 }
 
-absl::Status RunDirectory::TruncateMetrics(int64_t length) {
-  FEDLB_RETURN_IF_ERROR(OpenMetrics());
-  const std::string path = Join(path_, kMetricsFile);
-  FEDLB_ASSIGN_OR_RETURN(const int64_t size, SizeOf(metrics_fd_, path));
-  if (size < length) {
-    // Truncating to more than there is would fill up with zero bytes.
-    logger_.Warning(absl::StrCat(path, " has ", size, " bytes, its checkpoint ",
-                                 length, "; lines of earlier rounds are lost"));
-    FEDLB_ASSIGN_OR_RETURN(length, LengthOfWholeLines(metrics_fd_, size, path));
-  }
-  if (ftruncate(metrics_fd_, length) != 0 || !SyncFile(metrics_fd_)) {
-    return SystemFailure("cut", path);
-  }
-  return absl::OkStatus();
+GrowingFile& RunDirectory::Log(RunLog log) {
+  return log == RunLog::kMetrics ? *metrics_ : *events_;
 }
 
 absl::Status RunDirectory::SaveCheckpoint(const StoredCheckpoint& checkpoint,

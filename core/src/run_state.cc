@@ -363,6 +363,7 @@ absl::StatusOr<RunState> Restore(const StoredCheckpoint& checkpoint,
   state.dropped_updates = run_state.at("dropped_updates").get<int64_t>();
   state.mapper_reports = run_state.at("mapper_reports").get<int64_t>();
   state.metrics_length = run_state.at("metrics_length").get<int64_t>();
+  state.events_length = run_state.at("events_length").get<int64_t>();
   state.evaluations_since_best =
       run_state.at("evaluations_since_best").get<int64_t>();
   for (const auto& [name, value] : std::vector<std::pair<const char*, double*>>{
@@ -468,6 +469,7 @@ absl::StatusOr<StoredCheckpoint> MakeCheckpoint(const RunState& state,
                     {"dropped_updates", state.dropped_updates},
                     {"mapper_reports", state.mapper_reports},
                     {"metrics_length", state.metrics_length},
+                    {"events_length", state.events_length},
                     {"evaluations_since_best", state.evaluations_since_best},
                     {"seconds", ExactText(state.seconds)},
                     {"evaluation_seconds", ExactText(state.evaluation_seconds)},

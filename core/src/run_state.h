@@ -49,8 +49,10 @@ struct RunState {
   // Sums over rounds of what the gradient mapper reported, and their number.
   ScalarMap mapper_sums;
   int64_t mapper_reports = 0;
-  // Length of metrics.jsonl at the end of the round before.
+  // Lengths of metrics.jsonl and of the event file at the end of the round
+  // before.
   int64_t metrics_length = 0;
+  int64_t events_length = 0;
 };
 
 // The digest of everything in the configuration that the weights depend on. A

@@ -260,7 +260,8 @@ TEST(TrainTest, AFullDiskKeepsTheLastCheckpointAndTheProcessEndsCleanly) {
       std::string(FEDLB_TEST_BINARY) + " train --quiet --format json ";
   const ProcessResult result = OnSmallDisk(
       folder,
-      "head -c 300000 /dev/zero > mnt/filler; " + train + "-c " + kConfig +
+      // What the filler leaves takes the weights and the page of the end.
+      "head -c 600000 /dev/zero > mnt/filler; " + train + "-c " + kConfig +
           " -o mnt/r --set rounds=80 --set checkpoint.keep=80 > full.json; "
           "echo $? > code; ls mnt/r/checkpoints > checkpoints; "
           "rm mnt/filler; rounds=$(ls mnt/r/checkpoints | wc -l); " +

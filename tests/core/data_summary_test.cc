@@ -11,6 +11,7 @@ namespace fedlb {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::SizeIs;
 
 TEST(SummariseCountsTest, EqualSharesAreNoDistanceApart) {
   const PartitionSummary summary = SummariseCounts({{5, 10}, {10, 20}});
@@ -40,6 +41,15 @@ TEST(SummariseCountsTest, MeansCountExamples) {
   EXPECT_NEAR(summary.clients[0].emd, 1.0 / 6, 1e-15);
   EXPECT_NEAR(summary.clients[1].emd, 0.5, 1e-15);
   EXPECT_NEAR(summary.mean_emd, 9.0 / 12 / 6 + 3.0 / 12 / 2, 1e-15);
+}
+
+TEST(SummariseDealtTest, CountsTheLabelsOfEachClientsExamples) {
+  const PartitionSummary summary =
+      SummariseDealt({{0, 4}, {1, 3}}, {2, 0, 1, 0, 2}, 3);
+  ASSERT_THAT(summary.clients, SizeIs(2));
+  EXPECT_THAT(summary.clients[0].counts, ElementsAre(0, 0, 2));
+  EXPECT_THAT(summary.clients[1].counts, ElementsAre(2, 0, 0));
+  EXPECT_THAT(summary.counts, ElementsAre(2, 0, 2));
 }
 
 TEST(SummariseCountsTest, NobodyIsFine) {

@@ -15,6 +15,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/storage_testing.h"
+#include "event_file.h"
+#include "event_reader.h"
 #include "fedlb/durable_file.h"
 #include "fedlb/status.h"
 
@@ -171,18 +173,18 @@ TEST_F(RunDirectoryTest, RemovesTemporaryFilesAndNothingElse) {
 
 TEST_F(RunDirectoryTest, CutsMetricsBackToWhatACheckpointKnows) {
   auto directory = Open(/*resume=*/false);
-  ASSERT_TRUE(directory->AppendMetrics(R"({"round":1})").ok());
-  const absl::StatusOr<int64_t> length = directory->SyncMetrics();
+  ASSERT_TRUE(directory->Append(RunLog::kMetrics, "{\"round\":1}\n").ok());
+  const absl::StatusOr<int64_t> length = directory->Sync(RunLog::kMetrics);
   ASSERT_TRUE(length.ok());
   EXPECT_EQ(*length, 12);
-  ASSERT_TRUE(directory->AppendMetrics(R"({"round":2})").ok());
+  ASSERT_TRUE(directory->Append(RunLog::kMetrics, "{\"round\":2}\n").ok());
   directory.reset();
   // What kill -9 leaves of a line.
   Write(run_ + "/metrics.jsonl", Contents(run_ + "/metrics.jsonl") + "{\"rou");
 
   directory = Open(/*resume=*/true);
-  ASSERT_TRUE(directory->TruncateMetrics(*length).ok());
-  ASSERT_TRUE(directory->AppendMetrics(R"({"round":3})").ok());
+  ASSERT_TRUE(directory->Truncate(RunLog::kMetrics, *length).ok());
+  ASSERT_TRUE(directory->Append(RunLog::kMetrics, "{\"round\":3}\n").ok());
   EXPECT_EQ(Contents(run_ + "/metrics.jsonl"),
             "{\"round\":1}\n{\"round\":3}\n");
   EXPECT_THAT(logger_.messages, IsEmpty());
@@ -199,7 +201,7 @@ TEST_F(RunDirectoryTest, CutsShortMetricsAfterTheirLastWholeLine) {
     Write(run_ + "/metrics.jsonl", before);
     logger_.messages.clear();
     auto directory = Open(/*resume=*/true);
-    ASSERT_TRUE(directory->TruncateMetrics(20'000).ok());
+    ASSERT_TRUE(directory->Truncate(RunLog::kMetrics, 20'000).ok());
     EXPECT_EQ(Contents(run_ + "/metrics.jsonl"), after);
     EXPECT_THAT(logger_.messages, ElementsAre(HasSubstr("metrics.jsonl")));
     directory.reset();
@@ -207,10 +209,73 @@ TEST_F(RunDirectoryTest, CutsShortMetricsAfterTheirLastWholeLine) {
   }
 }
 
+TEST_F(RunDirectoryTest, CutsEventsBackToWhatACheckpointKnows) {
+  const std::string path = run_ + "/events.out.tfevents.fedlb";
+  const auto append = [](RunDirectory& directory, int64_t step) {
+    return directory.Append(RunLog::kEvents,
+                            ScalarsRecord(1, step, {{"loss", 0.5}}));
+  };
+  const auto steps = [&path] {
+    std::vector<int64_t> list;
+    for (const ReadEvent& event : EventReader::ReadAll(Contents(path))) {
+      list.push_back(event.file_version.empty() ? event.step : -1);
+    }
+    return list;
+  };
+  auto directory = Open(/*resume=*/false);
+  Write(run_ + "/config.toml", "");
+  ASSERT_TRUE(append(*directory, 1).ok());
+  const absl::StatusOr<int64_t> length = directory->Sync(RunLog::kEvents);
+  ASSERT_TRUE(length.ok());
+  ASSERT_TRUE(append(*directory, 2).ok());
+  directory.reset();
+  // What kill -9 leaves of a record.
+  Write(path, Contents(path) + Contents(path).substr(*length, 20));
+
+  directory = Open(/*resume=*/true);
+  ASSERT_TRUE(directory->Truncate(RunLog::kEvents, *length).ok());
+  ASSERT_TRUE(append(*directory, 3).ok());
+  EXPECT_THAT(steps(), ElementsAre(-1, 1, 3));
+  // From the first round on, the file begins with its version again.
+  ASSERT_TRUE(directory->Truncate(RunLog::kEvents, 0).ok());
+  ASSERT_TRUE(append(*directory, 4).ok());
+  EXPECT_THAT(steps(), ElementsAre(-1, 4));
+  EXPECT_THAT(logger_.messages, IsEmpty());
+}
+
+TEST_F(RunDirectoryTest, CutsShortEventsAfterTheirLastWholeRecord) {
+  const std::string path = run_ + "/events.out.tfevents.fedlb";
+  const std::string first = FileVersionRecord(1);
+  const std::string second = ScalarsRecord(2, 1, {{"loss", 0.5}});
+  const std::string whole = first + second;
+  for (size_t length = 0; length <= 2 * whole.size(); ++length) {
+    std::string before = whole.substr(0, length);
+    std::string after = length >= whole.size()   ? whole
+                        : length >= first.size() ? first
+                                                 : "";
+    if (length > whole.size()) {
+      // As long as it should be, and a bit of it has flipped.
+      before = whole;
+      const size_t damaged = length - whole.size() - 1;
+      before[damaged] ^= 4;
+      after = damaged < first.size() ? "" : first;
+    }
+    Open(/*resume=*/false);
+    Write(path, before);
+    Write(run_ + "/config.toml", "");
+    logger_.messages.clear();
+    auto directory = Open(/*resume=*/true);
+    ASSERT_TRUE(directory->Truncate(RunLog::kEvents, 20'000).ok());
+    EXPECT_EQ(Contents(path), after) << length;
+    EXPECT_THAT(logger_.messages, ElementsAre(HasSubstr("records")));
+    unlink((run_ + "/config.toml").c_str());
+  }
+}
+
 TEST_F(RunDirectoryTest, ReportsAFullDeviceWhileAppending) {
   auto directory = Open(/*resume=*/false);
   ASSERT_EQ(symlink("/dev/full", (run_ + "/metrics.jsonl").c_str()), 0);
-  const absl::Status status = directory->AppendMetrics("{}");
+  const absl::Status status = directory->Append(RunLog::kMetrics, "{}\n");
   EXPECT_EQ(FailureOf(status), Failure::kStorage);
   EXPECT_THAT(std::string(status.message()),
               AllOf(HasSubstr("metrics.jsonl"), HasSubstr("No space left")));
@@ -222,9 +287,9 @@ TEST_F(RunDirectoryTest, KeepsWholeLinesOnAFullDisk) {
       return kNotAllowed;
     }
     auto directory = Open(/*resume=*/false);
-    const std::string line(1000, 'x');
+    const std::string line = std::string(1000, 'x') + "\n";
     int lines = 0;
-    while (directory->AppendMetrics(line).ok() && lines < 1000) {
+    while (directory->Append(RunLog::kMetrics, line).ok() && lines < 1000) {
       ++lines;
     }
     EXPECT_GT(lines, 10);

@@ -7,9 +7,11 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "fedlb/experiment_config.h"
 #include "fedlb/export.h"
 #include "fedlb/logger.h"
+#include "fedlb/partitioner.h"
 #include "fedlb/registry.h"
 
 namespace fedlb {
@@ -36,9 +38,9 @@ struct ClientSummary {
   std::vector<int64_t> counts;  // examples by class
   // How the client's distribution p over classes differs from that of all
   // clients' examples together, q: the distance sum |p - q| (which is the earth
-  // mover's distance between classes of Y. Zhao et al., "Federated Learning with
-  // Non-IID Data", 2018; 0 to 2), and the Jensen-Shannon divergence in bits (0
-  // to 1).
+  // mover's distance between classes of Y. Zhao et al., "Federated Learning
+  // with Non-IID Data", 2018; 0 to 2), and the Jensen-Shannon divergence in
+  // bits (0 to 1).
   double emd = 0;
   double js_divergence = 0;
 };
@@ -57,9 +59,15 @@ FEDLB_API absl::StatusOr<PartitionSummary> SummarisePartition(
     const ExperimentConfig& config, const ComponentRegistry& registry,
     Logger& logger);
 
+// Of examples that have been dealt out; `labels` are those of the training
+// split. Says nothing of unused examples.
+FEDLB_API PartitionSummary SummariseDealt(const Partition& partition,
+                                          absl::Span<const int64_t> labels,
+                                          int64_t num_classes);
+
 // From counts alone, [client][class].
-FEDLB_API PartitionSummary SummariseCounts(
-    std::vector<std::vector<int64_t>> counts);
+FEDLB_API PartitionSummary
+SummariseCounts(std::vector<std::vector<int64_t>> counts);
 
 }  // namespace fedlb
 

@@ -22,6 +22,14 @@ struct StoredCheckpoint {
   SafetensorsFile content;
 };
 
+// The files of a run that grow round by round.
+enum class RunLog {
+  kMetrics,  // metrics.jsonl: one JSON object per line
+  kEvents,   // TensorBoard's event file: one record per round
+};
+
+class GrowingFile;
+
 // Holds an exclusive lock on the folder while it lives; the lock ends with the
 // process however that dies. Not thread-safe.
 class FEDLB_API RunDirectory {
@@ -41,13 +49,14 @@ class FEDLB_API RunDirectory {
   // Writes a small file (config.toml, run.json, report.html) durably.
   absl::Status WriteFile(absl::string_view name, absl::string_view bytes);
 
-  // Appends one line to metrics.jsonl.
-  absl::Status AppendMetrics(absl::string_view json_line);
-  // Makes what was appended durable and returns the length of metrics.jsonl.
-  absl::StatusOr<int64_t> SyncMetrics();
-  // Cuts metrics.jsonl back to `length`; a file that is shorter is reported to
-  // the logger and cut after its last whole line.
-  absl::Status TruncateMetrics(int64_t length);
+  // Appends whole lines or whole records; an event file begins with its version
+  // by itself. After kStorage nothing has been appended.
+  absl::Status Append(RunLog log, absl::string_view bytes);
+  // Makes what was appended durable and returns the length of the file.
+  absl::StatusOr<int64_t> Sync(RunLog log);
+  // Cuts the file back to `length`; one that is shorter is reported to the
+  // logger and cut after its last whole line or record.
+  absl::Status Truncate(RunLog log, int64_t length);
 
   // Writes a checkpoint durably, with "fedlb.round" in its metadata, then
   // removes all but the newest `keep` up to that round.
@@ -61,11 +70,12 @@ class FEDLB_API RunDirectory {
  private:
   RunDirectory(std::string path, int lock_fd, Logger& logger);
 
-  absl::Status OpenMetrics();
+  GrowingFile& Log(RunLog log);
 
   const std::string path_;
   const int lock_fd_;
-  int metrics_fd_ = -1;
+  const std::unique_ptr<GrowingFile> metrics_;
+  const std::unique_ptr<GrowingFile> events_;
   Logger& logger_;
 };
 
@@ -73,9 +83,6 @@ class FEDLB_API RunDirectory {
 // kInputFile: there is none.
 FEDLB_API absl::StatusOr<std::string> NewestCheckpointPath(
     const std::string& run_dir);
-
-// A self-contained page with the curves of metrics.jsonl.
-FEDLB_API absl::StatusOr<std::string> RenderReport(const std::string& run_dir);
 
 }  // namespace fedlb
 

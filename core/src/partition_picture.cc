@@ -1,4 +1,4 @@
-#include "partition_picture.h"
+#include "fedlb/partition_picture.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
-namespace fedlb::cli {
+namespace fedlb {
 namespace {
 
 constexpr size_t kMaxBars = 60;
@@ -41,8 +41,8 @@ std::string Legend(size_t classes) {
         classes);
   }
   std::string text;
-  const double step = std::min(80.0, (kWidth - kLeft - kRight) /
-                                         static_cast<double>(classes));
+  const double step =
+      std::min(80.0, (kWidth - kLeft - kRight) / static_cast<double>(classes));
   for (size_t label = 0; label < classes; ++label) {
     const double x = kLeft + step * static_cast<double>(label);
     absl::StrAppendFormat(
@@ -74,8 +74,7 @@ std::string DrawPartition(const PartitionSummary& partition) {
       kWidth, height, kLeft, Total(partition.counts), clients,
       partition.mean_emd, partition.mean_js_divergence);
   absl::StrAppend(&svg, Legend(partition.counts.size()));
-  const double scale =
-      (kWidth - kLeft - kRight) / static_cast<double>(longest);
+  const double scale = (kWidth - kLeft - kRight) / static_cast<double>(longest);
   for (size_t bar = 0; bar < bars; ++bar) {
     const size_t client = bar * clients / bars;
     const std::vector<int64_t>& counts = partition.clients[client].counts;
@@ -105,4 +104,4 @@ std::string DrawPartition(const PartitionSummary& partition) {
   return svg;
 }
 
-}  // namespace fedlb::cli
+}  // namespace fedlb

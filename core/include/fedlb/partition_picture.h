@@ -1,19 +1,20 @@
 // Draws a partition as an SVG picture.
 
-#ifndef FEDLB_CLI_PARTITION_PICTURE_H_
-#define FEDLB_CLI_PARTITION_PICTURE_H_
+#ifndef FEDLB_PARTITION_PICTURE_H_
+#define FEDLB_PARTITION_PICTURE_H_
 
 #include <string>
 
 #include "fedlb/data_summary.h"
+#include "fedlb/export.h"
 
-namespace fedlb::cli {
+namespace fedlb {
 
 // One bar per client whose length is its number of examples and whose coloured
 // parts are the classes, in the order of clients. Of more than 60 clients, 60
 // are drawn that lie evenly among them.
-std::string DrawPartition(const PartitionSummary& partition);
+FEDLB_API std::string DrawPartition(const PartitionSummary& partition);
 
-}  // namespace fedlb::cli
+}  // namespace fedlb
 
-#endif  // FEDLB_CLI_PARTITION_PICTURE_H_
+#endif  // FEDLB_PARTITION_PICTURE_H_

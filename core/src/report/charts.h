@@ -1,0 +1,36 @@
+// The data of a report's charts, as page.js draws them.
+
+#ifndef FEDLB_SRC_REPORT_CHARTS_H_
+#define FEDLB_SRC_REPORT_CHARTS_H_
+
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "report/run_history.h"
+
+namespace fedlb {
+
+// Both return a list of
+//
+//   {id, title, kind, series, x?, y?, critical?, level?, switchable?}
+//
+// kind "line": series {name, color, points {round, value}}; with `switchable`
+//   the points carry samples, seconds and, where there is a clock,
+//   virtual_seconds, too. `critical` lists [first, last] of shaded rounds,
+//   `level` {name, value} is a horizontal line.
+// kind "band": three such series, the space between the outer ones filled.
+// kind "area": the same with points {x, value}.
+// kind "bars": labels, and series {name, color, values}.
+//
+// Charts without two different values to show are left out.
+nlohmann::json ChartsOfRun(const RunHistory& run);
+
+// One series per run, called by its name in `names`.
+nlohmann::json ChartsOfComparison(const std::vector<RunHistory>& runs,
+                                  const std::vector<std::string>& names);
+
+}  // namespace fedlb
+
+#endif  // FEDLB_SRC_REPORT_CHARTS_H_
