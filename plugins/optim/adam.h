@@ -3,7 +3,6 @@
 #ifndef FEDLB_PLUGINS_OPTIM_ADAM_H_
 #define FEDLB_PLUGINS_OPTIM_ADAM_H_
 
-#include <cstdint>
 #include <memory>
 
 #include "absl/status/status.h"
@@ -11,6 +10,7 @@
 #include "fedlb/optimizer.h"
 #include "fedlb/param_schema.h"
 #include "fedlb/tensor_list.h"
+#include "optim/stateful_optimizer.h"
 
 namespace fedlb::optim {
 
@@ -26,7 +26,7 @@ struct AdamOptions {
 // D. Kingma and J. Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015,
 // Algorithm 1, as torch.optim.Adam has it: eps is added to the corrected root,
 // and weight decay is part of the gradient (L2), not decoupled.
-class Adam final : public Optimizer {
+class Adam final : public StatefulOptimizer {
  public:
   using Options = AdamOptions;
   static constexpr char kName[] = "adam";
@@ -36,23 +36,19 @@ class Adam final : public Optimizer {
   static absl::StatusOr<std::unique_ptr<Adam>> Create(
       const Options& options, const ComponentContext& context);
 
-  void Reset() override;
   double base_lr() const override { return options_.lr; }
   OptimizerTraits traits() const override;
-  int64_t StateBytes(const TensorLayout& layout) const override;
-  ComponentState SaveState() const override;
-  absl::Status LoadState(const ComponentState& state) override;
 
  private:
-  explicit Adam(const Options& options) : options_(options) {}
+  explicit Adam(const Options& options)
+      : StatefulOptimizer({{"first_moment"}, {"second_moment"}},
+                          Steps::kCounted),
+        options_(options) {}
 
   absl::Status DoStep(const TensorList& gradient, double lr,
                       TensorList& weights) override;
 
   const Options options_;
-  int64_t steps_ = 0;
-  TensorList first_moment_;  // both empty before the first step
-  TensorList second_moment_;
 };
 
 }  // namespace fedlb::optim

@@ -3,12 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <string>
 
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/zeros_like.h>
-
-#include "absl/strings/str_cat.h"
 
 namespace fedlb::optim {
 namespace {
@@ -21,11 +17,6 @@ bool SameOrder(const at::Tensor& a, const at::Tensor& b) {
     }
   }
   return true;
-}
-
-bool Contains(std::initializer_list<absl::string_view> names,
-              absl::string_view name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
 }
 
 }  // namespace
@@ -43,66 +34,6 @@ at::Tensor InOrderOf(const at::Tensor& weight, const at::Tensor& tensor) {
     return tensor;
   }
   return at::empty_like(weight).copy_(tensor);
-}
-
-absl::Status FitState(absl::string_view name, const TensorList& weights,
-                      TensorList& state) {
-  if (state.empty()) {
-    for (const at::Tensor& weight : weights) {
-      state.push_back(at::zeros_like(weight));
-    }
-    return absl::OkStatus();
-  }
-  if (state.size() != weights.size()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("optimizer state ", name, " has ", state.size(),
-                     " tensors, the model ", weights.size()));
-  }
-  for (size_t i = 0; i < weights.size(); ++i) {
-    if (state[i].sizes() != weights[i].sizes() ||
-        state[i].scalar_type() != weights[i].scalar_type()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("optimizer state ", name, ": tensor ", i,
-                       " differs from the weights in shape or type"));
-    }
-    if (HasPlainMemory(weights[i])) {
-      state[i] = InOrderOf(weights[i], state[i]);
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckState(const ComponentState& state,
-                        std::initializer_list<absl::string_view> groups,
-                        std::initializer_list<absl::string_view> scalars) {
-  if (state.empty()) {
-    return absl::OkStatus();
-  }
-  for (const auto& [name, tensors] : state.tensors) {
-    if (!Contains(groups, name)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("optimizer state has an unknown group ", name));
-    }
-    if (tensors.size() != state.tensors.begin()->second.size()) {
-      return absl::InvalidArgumentError(
-          "optimizer state has groups of different length");
-    }
-  }
-  for (const auto& [name, value] : state.scalars) {
-    if (!Contains(scalars, name)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("optimizer state has an unknown number ", name));
-    }
-    if (!std::isfinite(value)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("optimizer state: ", name, " is not finite"));
-    }
-  }
-  if (state.tensors.size() != groups.size() ||
-      state.scalars.size() != scalars.size()) {
-    return absl::InvalidArgumentError("optimizer state is incomplete");
-  }
-  return absl::OkStatus();
 }
 
 double ClipFactor(const TensorList& gradient, double max_norm) {

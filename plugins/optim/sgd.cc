@@ -1,8 +1,12 @@
 #include "optim/sgd.h"
 
+#include <cstddef>
+#include <cstdint>
+
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 
+#include "fedlb/status.h"
 #include "optim/common.h"
 
 namespace fedlb::optim {
@@ -68,17 +72,13 @@ void StepWithOperators(const SgdStep& step, const at::Tensor& gradient,
 
 ParamSchema<SgdOptions> Sgd::Schema() {
   return ParamSchema<Options>()
-      .Add("lr", &Options::lr,
-           "Learning rate before the factor of [lr_schedule].", AtLeast(0))
-      .Add("momentum", &Options::momentum,
-           "Share of the last step's direction that the next one keeps.",
+      .Add("lr", &Options::lr, kLrDescription, AtLeast(0))
+      .Add("momentum", &Options::momentum, kMomentumDescription,
            InHalfOpen(0, 1))
       .Add("nesterov", &Options::nesterov,
            "Nesterov's form of momentum: the gradient counts once more on top "
            "of the kept direction.")
-      .Add("weight_decay", &Options::weight_decay,
-           "Factor of the weights that is added to the gradient, after a "
-           "gradient mapper and clipping: neither scales it.",
+      .Add("weight_decay", &Options::weight_decay, kWeightDecayDescription,
            AtLeast(0))
       .Add("clip_norm", &Options::clip_norm, kClipNormDescription, AtLeast(0))
       .Check([](const Options& options) {
@@ -89,6 +89,10 @@ ParamSchema<SgdOptions> Sgd::Schema() {
       });
 }
 
+Sgd::Sgd(const Options& options)
+    : StatefulOptimizer(VelocityGroups(options.momentum), Steps::kNotCounted),
+      options_(options) {}
+
 absl::StatusOr<std::unique_ptr<Sgd>> Sgd::Create(
     const Options& options, const ComponentContext& /*context*/) {
   return std::unique_ptr<Sgd>(new Sgd(options));
@@ -98,53 +102,23 @@ OptimizerTraits Sgd::traits() const {
   return {.scale_invariant = false, .clips = options_.clip_norm > 0};
 }
 
-int64_t Sgd::StateBytes(const TensorLayout& layout) const {
-  return options_.momentum == 0 ? 0 : NumBytes(layout);
-}
-
-ComponentState Sgd::SaveState() const {
-  ComponentState state;
-  if (!velocity_.empty()) {
-    state.tensors["velocity"] = velocity_;
-  }
-  return state;
-}
-
-absl::Status Sgd::LoadState(const ComponentState& state) {
-  if (options_.momentum == 0) {
-    FEDLB_RETURN_IF_ERROR(CheckState(state, {}, {}));
-  } else {
-    FEDLB_RETURN_IF_ERROR(CheckState(state, {"velocity"}, {}));
-  }
-  velocity_.clear();
-  const auto found = state.tensors.find("velocity");
-  if (found != state.tensors.end()) {
-    velocity_ = Clone(found->second);
-  }
-  return absl::OkStatus();
-}
-
 absl::Status Sgd::DoStep(const TensorList& gradient, double lr,
                          TensorList& weights) {
   const at::NoGradGuard no_grad;
-  const bool has_velocity = options_.momentum != 0;
-  if (has_velocity) {
-    FEDLB_RETURN_IF_ERROR(FitState("velocity", weights, velocity_));
-  }
+  FEDLB_RETURN_IF_ERROR(FitState(weights));
   const SgdStep step = {.lr = lr,
                         .momentum = options_.momentum,
                         .nesterov = options_.nesterov,
                         .weight_decay = options_.weight_decay,
                         .clip = ClipFactor(gradient, options_.clip_norm)};
   for (size_t i = 0; i < weights.size(); ++i) {
-    at::Tensor* velocity = has_velocity ? &velocity_[i] : nullptr;
-    if (!HasPlainMemory(weights[i])) {
-      StepWithOperators(step, gradient[i], velocity, weights[i]);
-    } else if (weights[i].scalar_type() == at::kFloat) {
-      StepPlain<float>(step, gradient[i], velocity, weights[i]);
-    } else {
-      StepPlain<double>(step, gradient[i], velocity, weights[i]);
-    }
+    at::Tensor* velocity = options_.momentum == 0 ? nullptr : &group(0)[i];
+    LoopOrOperators(
+        weights[i],
+        [&](auto zero) {
+          StepPlain<decltype(zero)>(step, gradient[i], velocity, weights[i]);
+        },
+        [&] { StepWithOperators(step, gradient[i], velocity, weights[i]); });
   }
   return absl::OkStatus();
 }

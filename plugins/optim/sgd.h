@@ -3,7 +3,6 @@
 #ifndef FEDLB_PLUGINS_OPTIM_SGD_H_
 #define FEDLB_PLUGINS_OPTIM_SGD_H_
 
-#include <cstdint>
 #include <memory>
 
 #include "absl/status/status.h"
@@ -11,6 +10,7 @@
 #include "fedlb/optimizer.h"
 #include "fedlb/param_schema.h"
 #include "fedlb/tensor_list.h"
+#include "optim/stateful_optimizer.h"
 
 namespace fedlb::optim {
 
@@ -27,7 +27,7 @@ struct SgdOptions {
 //   w -= lr * v,  or with nesterov  w -= lr * (g' + momentum * v).
 // The rate stands outside the momentum, so that a schedule needs no correction
 // of v (P. Goyal et al., "Accurate, Large Minibatch SGD", 2017, Eq 9 and 10).
-class Sgd final : public Optimizer {
+class Sgd : public StatefulOptimizer {
  public:
   using Options = SgdOptions;
   static constexpr char kName[] = "sgd";
@@ -38,21 +38,17 @@ class Sgd final : public Optimizer {
   static absl::StatusOr<std::unique_ptr<Sgd>> Create(
       const Options& options, const ComponentContext& context);
 
-  void Reset() override { velocity_.clear(); }
   double base_lr() const override { return options_.lr; }
   OptimizerTraits traits() const override;
-  int64_t StateBytes(const TensorLayout& layout) const override;
-  ComponentState SaveState() const override;
-  absl::Status LoadState(const ComponentState& state) override;
+
+ protected:
+  explicit Sgd(const Options& options);
 
  private:
-  explicit Sgd(const Options& options) : options_(options) {}
-
   absl::Status DoStep(const TensorList& gradient, double lr,
                       TensorList& weights) override;
 
   const Options options_;
-  TensorList velocity_;  // empty before the first step and without momentum
 };
 
 }  // namespace fedlb::optim
