@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "fedlb/lr_schedule.h"
@@ -97,6 +98,86 @@ class WarmupCosine final : public LrSchedule {
 
  private:
   explicit WarmupCosine(const Options& options) : options_(options) {}
+
+  const Options options_;
+};
+
+struct StepOptions {
+  std::vector<double> milestones = {0.5, 0.75};
+  double gamma = 0.1;
+  int64_t warmup_rounds = 0;
+  double start_factor = 0.1;
+};
+
+class Step final : public LrSchedule {
+ public:
+  using Options = StepOptions;
+  static constexpr char kName[] = "step";
+  static constexpr char kSummary[] =
+      "Falls to gamma times what it was at every milestone.";
+
+  static ParamSchema<Options> Schema();
+  static absl::StatusOr<std::unique_ptr<Step>> Create(
+      const Options& options, const ComponentContext& context);
+
+  double Factor(int64_t round, int64_t num_rounds) const override;
+
+ private:
+  explicit Step(const Options& options) : options_(options) {}
+
+  const Options options_;
+};
+
+struct ExponentialOptions {
+  double gamma = 0.99;
+  double min_factor = 0;
+  int64_t warmup_rounds = 0;
+  double start_factor = 0.1;
+};
+
+class Exponential final : public LrSchedule {
+ public:
+  using Options = ExponentialOptions;
+  static constexpr char kName[] = "exponential";
+  static constexpr char kSummary[] =
+      "Falls to gamma times what it was in every round after the warm-up.";
+
+  static ParamSchema<Options> Schema();
+  static absl::StatusOr<std::unique_ptr<Exponential>> Create(
+      const Options& options, const ComponentContext& context);
+
+  double Factor(int64_t round, int64_t num_rounds) const override;
+
+ private:
+  explicit Exponential(const Options& options) : options_(options) {}
+
+  const Options options_;
+};
+
+struct PolynomialOptions {
+  double power = 1;
+  double min_factor = 0;
+  int64_t warmup_rounds = 0;
+  double start_factor = 0.1;
+};
+
+class Polynomial final : public LrSchedule {
+ public:
+  using Options = PolynomialOptions;
+  static constexpr char kName[] = "polynomial";
+  static constexpr char kSummary[] =
+      "A power of the share of rounds that is left after the warm-up, from the "
+      "base rate down to min_factor times it, which a round after the last "
+      "would have.";
+
+  static ParamSchema<Options> Schema();
+  static absl::StatusOr<std::unique_ptr<Polynomial>> Create(
+      const Options& options, const ComponentContext& context);
+
+  double Factor(int64_t round, int64_t num_rounds) const override;
+
+ private:
+  explicit Polynomial(const Options& options) : options_(options) {}
 
   const Options options_;
 };

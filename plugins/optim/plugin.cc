@@ -14,6 +14,9 @@ void RegisterComponents(PluginRegistrar& registrar) {
   registrar.Add<Cosine>();
   registrar.Add<LinearWarmup>();
   registrar.Add<WarmupCosine>();
+  registrar.Add<Step>();
+  registrar.Add<Exponential>();
+  registrar.Add<Polynomial>();
 }
 
 }  // namespace
