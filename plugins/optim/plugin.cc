@@ -1,6 +1,10 @@
 #include "fedlb/plugin.h"
 
 #include "optim/adam.h"
+#include "optim/adamw.h"
+#include "optim/fedopt.h"
+#include "optim/lamb.h"
+#include "optim/lars.h"
 #include "optim/lr_schedules.h"
 #include "optim/sgd.h"
 
@@ -10,6 +14,13 @@ namespace {
 void RegisterComponents(PluginRegistrar& registrar) {
   registrar.Add<Sgd>();
   registrar.Add<Adam>();
+  registrar.Add<AdamW>();
+  registrar.Add<Lars>();
+  registrar.Add<TvLars>();
+  registrar.Add<Lamb>();
+  registrar.Add<FedAvgM>();
+  registrar.Add<FedAdam>();
+  registrar.Add<FedYogi>();
   registrar.Add<Constant>();
   registrar.Add<Cosine>();
   registrar.Add<LinearWarmup>();

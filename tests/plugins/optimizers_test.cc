@@ -15,30 +15,36 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_cat.h"
 #include "fedlb/optimizer.h"
 #include "fedlb/status.h"
 #include "fedlb/tensor_list.h"
 #include "optim/adam.h"
+#include "optim/adamw.h"
+#include "optim/fedopt.h"
+#include "optim/lamb.h"
+#include "optim/lars.h"
 #include "optim/sgd.h"
+#include "plugins/golden/optax_optimizers_golden.h"
 #include "plugins/golden/optimizers_golden.h"
 #include "plugins/make_component.h"
+#include "plugins/make_optimizer.h"
 
 namespace fedlb {
 namespace {
 
 using optim::Adam;
+using optim::AdamW;
+using optim::FedAdam;
+using optim::FedAvgM;
+using optim::FedYogi;
+using optim::Lamb;
+using optim::Lars;
 using optim::Sgd;
+using optim::TvLars;
 using ::testing::HasSubstr;
 
 constexpr int kSteps = 12;
-
-std::unique_ptr<Optimizer> MakeOptimizer(const std::string& name,
-                                         const std::string& options) {
-  if (name == Adam::kName) {
-    return Make<Adam>(options);
-  }
-  return Make<Sgd>(options);
-}
 
 // The problem that golden/optimizers.py states.
 TensorList StartWeights(at::ScalarType dtype) {
@@ -91,16 +97,37 @@ double RelativeError(const TensorList& weights, const at::Tensor& expected) {
   return Flat(weights).sub(expected).norm().div(expected.norm()).item<double>();
 }
 
+std::vector<OptimizerGolden> AllGoldens() {
+  std::vector<OptimizerGolden> all = OptimizerGoldens();
+  const std::vector<OptimizerGolden>& more = OptaxOptimizerGoldens();
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
 class GoldenOptimizerTest : public ::testing::TestWithParam<OptimizerGolden> {
  protected:
+  // golden/optax_optimizers.py adds a tensor of zeros to the problem.
+  static TensorList StartWeights(at::ScalarType dtype) {
+    TensorList weights = fedlb::StartWeights(dtype);
+    if (static_cast<int64_t>(GetParam().weights.size()) >
+        NumElements(weights)) {
+      weights.push_back(at::zeros({2, 3}, dtype));
+    }
+    return weights;
+  }
+
   std::unique_ptr<Optimizer> Make() const {
     return MakeOptimizer(GetParam().name, GetParam().options);
   }
 };
 INSTANTIATE_TEST_SUITE_P(All, GoldenOptimizerTest,
-                         ::testing::ValuesIn(OptimizerGoldens()));
+                         ::testing::ValuesIn(AllGoldens()),
+                         [](const auto& info) {
+                           return absl::StrCat(info.param.name, "_",
+                                               info.index);
+                         });
 
-TEST_P(GoldenOptimizerTest, DoubleIsThatOfPytorch) {
+TEST_P(GoldenOptimizerTest, DoubleIsThatOfTheReference) {
   TensorList weights = StartWeights(at::kDouble);
   TakeSteps(*Make(), 0, kSteps, weights);
   EXPECT_LE(RelativeError(weights, at::tensor(GetParam().weights)), 1e-12);
@@ -215,10 +242,11 @@ TEST_P(GoldenOptimizerTest, AStateOfAnotherModelIsRefused) {
   if (optimizer->SaveState().tensors.empty()) {
     return;
   }
-  TensorList fewer = {weights[0], weights[1]};
+  TensorList fewer = {weights.begin(), weights.end() - 1};
   EXPECT_EQ(optimizer->Step(GradientAt(fewer, 0), 0.1, fewer).code(),
             absl::StatusCode::kInvalidArgument);
-  TensorList other = {weights[0], weights[1], at::ones({2})};
+  TensorList other = weights;
+  other.back() = at::ones({2});
   EXPECT_EQ(optimizer->Step(GradientAt(other, 0), 0.1, other).code(),
             absl::StatusCode::kInvalidArgument);
 }
@@ -316,6 +344,142 @@ TEST(SgdTest, AGradientOfAnotherTypeIsConverted) {
   EXPECT_EQ(weights[0][0].item<double>(), 0.75);
 }
 
+// Moments of a gradient of 0 stay 0: decay alone moves the weights.
+TEST(AdamWTest, DecayNeedsNoGradient) {
+  const auto optimizer = Make<AdamW>("weight_decay = 0.5");
+  TensorList weights = {at::full({2, 2}, 8.0, at::kDouble)};
+  const TensorList gradient = {at::zeros({2, 2}, at::kDouble)};
+  for (int t = 0; t < 3; ++t) {
+    ASSERT_TRUE(optimizer->Step(gradient, 1, weights).ok());
+  }
+  EXPECT_TRUE(weights[0].equal(at::ones({2, 2}, at::kDouble)));
+}
+
+TEST(AdamWTest, BiasesDecayUnlessTheyAreExcluded) {
+  TensorList weights = {at::ones({2})};
+  const TensorList gradient = {at::zeros({2})};
+  ASSERT_TRUE(Make<AdamW>("weight_decay = 0.5\nexclude_1d = true")
+                  ->Step(gradient, 1, weights)
+                  .ok());
+  EXPECT_TRUE(weights[0].equal(at::ones({2})));
+  ASSERT_TRUE(
+      Make<AdamW>("weight_decay = 0.5")->Step(gradient, 1, weights).ok());
+  EXPECT_TRUE(weights[0].equal(at::full({2}, 0.5)));
+}
+
+// |w| = 5 and |u| = 10: a rate of 0.5 * 0.2 * 5 / 10 for each element.
+TEST(LarsTest, TheFirstStepIsThatOfTheFormula) {
+  const auto optimizer = Make<Lars>("trust_coefficient = 0.2");
+  TensorList weights = {at::tensor({3.0, 4.0}, at::kDouble).view({1, 2})};
+  const TensorList gradient = {
+      at::tensor({6.0, -8.0}, at::kDouble).view({1, 2})};
+  ASSERT_TRUE(optimizer->Step(gradient, 0.5, weights).ok());
+  EXPECT_NEAR(weights[0][0][0].item<double>(), 3 - 0.05 * 6, 1e-15);
+  EXPECT_NEAR(weights[0][0][1].item<double>(), 4 + 0.05 * 8, 1e-15);
+}
+
+// With the rate outside the momentum a rate of 0 would stop the weights.
+TEST(LarsTest, KeptDirectionsKeepTheirRate) {
+  const auto optimizer = Make<Lars>("momentum = 0.5");
+  TensorList weights = {at::zeros({1, 2}, at::kDouble)};
+  const TensorList gradient = {at::ones({1, 2}, at::kDouble)};
+  ASSERT_TRUE(optimizer->Step(gradient, 0.25, weights).ok());
+  EXPECT_EQ(weights[0][0][0].item<double>(), -0.25);
+  ASSERT_TRUE(optimizer->Step(gradient, 0, weights).ok());
+  EXPECT_EQ(weights[0][0][0].item<double>(), -0.375);
+}
+
+TEST(LarsTest, ALayerWithoutNormTakesAPlainStep) {
+  for (const char* name : {"lars", "tvlars", "lamb"}) {
+    const auto optimizer = MakeOptimizer(name, "weight_decay = 0.5");
+    TensorList weights = {at::zeros({2, 2}), at::ones({2, 2})};
+    const TensorList gradient = {at::ones({2, 2}), at::zeros({2, 2})};
+    ASSERT_TRUE(optimizer->Step(gradient, 0.125, weights).ok());
+    EXPECT_NEAR(weights[0][0][0].item<float>(), -0.125, 1e-6) << name;
+    EXPECT_LT(weights[1][0][0].item<float>(), 1) << name;
+    EXPECT_GT(weights[1][0][0].item<float>(), 0.5) << name;
+  }
+}
+
+// 1 / (alpha + exp(lambda (t - delay))) + gamma_min with lambda = ln 2.
+TEST(TvLarsTest, TheRatioFallsAlongItsSigmoid) {
+  const auto optimizer = Make<TvLars>(
+      "lambda = 0.6931471805599453\ndelay = 2\nalpha = 0.5\n"
+      "gamma_min = 0.25\nmomentum = 0\ntrust_coefficient = 0.01");
+  for (const double factor :
+       {1 / 0.75 + 0.25, 1 / 1.0 + 0.25, 1 / 1.5 + 0.25, 1 / 2.5 + 0.25}) {
+    TensorList weights = {at::ones({1, 1}, at::kDouble)};
+    const TensorList gradient = {at::full({1, 1}, 7.0, at::kDouble)};
+    ASSERT_TRUE(optimizer->Step(gradient, 1, weights).ok());
+    EXPECT_NEAR(weights[0].item<double>(), 1 - 0.01 * factor, 1e-14);
+  }
+}
+
+TEST(TvLarsTest, EndsAsLarsWithAFloorOfOne) {
+  const auto tvlars = Make<TvLars>("lambda = 1000\ngamma_min = 1");
+  const auto lars = Make<Lars>("");
+  TensorList weights = StartWeights(at::kFloat);
+  // The factor is 1 from the second step on; the first leaves no trace.
+  TensorList still = ZerosLike(weights);
+  ASSERT_TRUE(tvlars->Step(still, 0, weights).ok());
+  TensorList expected = Clone(weights);
+  TakeSteps(*tvlars, 1, kSteps, weights);
+  TakeSteps(*lars, 1, kSteps, expected);
+  EXPECT_EQ(Sha256Hex(weights), Sha256Hex(expected));
+}
+
+TEST(TvLarsTest, CountsItsStepsWithoutMomentumToo) {
+  const auto optimizer = Make<TvLars>("momentum = 0");
+  EXPECT_TRUE(optimizer->SaveState().empty());
+  TensorList weights = StartWeights(at::kFloat);
+  TakeSteps(*optimizer, 0, 3, weights);
+  EXPECT_TRUE(optimizer->SaveState().tensors.empty());
+  EXPECT_EQ(optimizer->SaveState().scalars.at("steps"), 3);
+}
+
+TEST(FedAvgMTest, IsMomentumOnTheServer) {
+  TensorList weights = StartWeights(at::kFloat);
+  TensorList expected = Clone(weights);
+  TakeSteps(*Make<FedAvgM>("lr = 0.5"), 0, kSteps, weights);
+  TakeSteps(*Make<Sgd>("lr = 0.5\nmomentum = 0.9"), 0, kSteps, expected);
+  EXPECT_EQ(Sha256Hex(weights), Sha256Hex(expected));
+}
+
+TEST(FedAvgMTest, WithoutMomentumARateOfOneIsFederatedAveraging) {
+  TensorList weights = {at::full({2}, 3.0)};
+  ASSERT_TRUE(Make<FedAvgM>("momentum = 0")
+                  ->Step({at::full({2}, 0.5)}, 1, weights)
+                  .ok());
+  EXPECT_TRUE(weights[0].equal(at::full({2}, 2.5)));
+}
+
+// m = 0.1 * 3 and v = 0.99 * 0.5^2 + 0.01 * 9 without a correction; Yogi's v
+// moves by 0.01 * 9 upwards, because v < g^2.
+TEST(FedAdamTest, TheFirstStepStartsFromTauSquared) {
+  const TensorList gradient = {at::full({1}, 3.0, at::kDouble)};
+  TensorList adam = {at::zeros({1}, at::kDouble)};
+  TensorList yogi = {at::zeros({1}, at::kDouble)};
+  ASSERT_TRUE(Make<FedAdam>("tau = 0.5")->Step(gradient, 2, adam).ok());
+  ASSERT_TRUE(Make<FedYogi>("tau = 0.5")->Step(gradient, 2, yogi).ok());
+  EXPECT_NEAR(adam[0].item<double>(), -0.6 / (std::sqrt(0.3375) + 0.5), 1e-15);
+  EXPECT_NEAR(yogi[0].item<double>(), -0.6 / (std::sqrt(0.34) + 0.5), 1e-15);
+}
+
+// FedAdam forgets a share of v in every round, Yogi a share of g^2.
+TEST(FedYogiTest, ASmallChangeLowersTheSecondMomentSlowly) {
+  const auto adam = Make<FedAdam>("tau = 1\nbeta2 = 0.5");
+  const auto yogi = Make<FedYogi>("tau = 1\nbeta2 = 0.5");
+  TensorList weights = {at::zeros({1}, at::kDouble)};
+  const TensorList gradient = {at::full({1}, 0.5, at::kDouble)};
+  ASSERT_TRUE(adam->Step(gradient, 0.1, weights).ok());
+  ASSERT_TRUE(yogi->Step(gradient, 0.1, weights).ok());
+  const auto second_moment = [](const Optimizer& optimizer) {
+    return optimizer.SaveState().tensors.at("second_moment")[0].item<double>();
+  };
+  EXPECT_EQ(second_moment(*adam), 0.5 + 0.125);
+  EXPECT_EQ(second_moment(*yogi), 1 - 0.125);
+}
+
 TEST(OptimizerOptionsTest, NesterovNeedsMomentum) {
   const absl::Status status = TryMake<Sgd>("nesterov = true").status();
   EXPECT_EQ(FailureOf(status), Failure::kConfig);
@@ -328,6 +492,13 @@ TEST(OptimizerOptionsTest, BoundsHold) {
   EXPECT_FALSE(TryMake<Sgd>("dampening = 0.1").ok());
   EXPECT_FALSE(TryMake<Adam>("beta1 = 1").ok());
   EXPECT_FALSE(TryMake<Adam>("eps = 0").ok());
+  EXPECT_FALSE(TryMake<Lars>("trust_coefficient = 0").ok());
+  EXPECT_FALSE(TryMake<TvLars>("alpha = 0").ok());
+  EXPECT_FALSE(TryMake<TvLars>("delay = -1").ok());
+  EXPECT_FALSE(TryMake<Lamb>("beta2 = 1").ok());
+  EXPECT_FALSE(TryMake<FedAvgM>("momentum = 1").ok());
+  EXPECT_FALSE(TryMake<FedAdam>("tau = 0").ok());
+  EXPECT_FALSE(TryMake<FedYogi>("weight_decay = 0.1").ok());
 }
 
 TEST(OptimizerOptionsTest, TraitsTellWhatUndoesAMapper) {
@@ -336,6 +507,13 @@ TEST(OptimizerOptionsTest, TraitsTellWhatUndoesAMapper) {
   EXPECT_TRUE(Make<Sgd>("clip_norm = 1")->traits().clips);
   EXPECT_TRUE(Make<Adam>("")->traits().scale_invariant);
   EXPECT_TRUE(Make<Adam>("clip_norm = 1")->traits().clips);
+  EXPECT_FALSE(Make<FedAvgM>("")->traits().scale_invariant);
+  for (const char* name :
+       {"adamw", "lars", "tvlars", "lamb", "fedadam", "fedyogi"}) {
+    EXPECT_TRUE(MakeOptimizer(name, "")->traits().scale_invariant) << name;
+    EXPECT_FALSE(MakeOptimizer(name, "")->traits().clips) << name;
+    EXPECT_TRUE(MakeOptimizer(name, "clip_norm = 1")->traits().clips) << name;
+  }
 }
 
 }  // namespace

@@ -12,6 +12,8 @@ Step t has the learning rate lr * (1 - t / 24).
 
 import torch
 
+from optimizer_header import print_header
+
 SHAPES = [(3, 4), (5,), ()]
 STEPS = 12
 
@@ -30,12 +32,19 @@ CASES = [
     ("adam", dict(lr=0.05, beta1=0.6, beta2=0.9, eps=1e-3)),
     ("adam", dict(lr=0.05, beta1=0.0, beta2=0.95)),
     ("adam", dict(lr=0.05, weight_decay=0.05, clip_norm=0.7)),
+    ("adamw", dict(lr=0.05, weight_decay=0.0)),
+    ("adamw", dict(lr=0.05)),
+    ("adamw", dict(lr=0.05, beta1=0.6, beta2=0.9, eps=1e-3,
+                   weight_decay=0.5)),
+    ("adamw", dict(lr=0.05, weight_decay=0.5, clip_norm=0.7)),
+    ("adamw", dict(lr=0.05, weight_decay=0.5, exclude_1d=True)),
 ]
 
 
 def run(kind, options):
     options = dict(options)
     clip_norm = options.pop("clip_norm", 0)
+    exclude_1d = options.pop("exclude_1d", False)
     lr = options["lr"]
     weights, index = [], 0
     for shape in SHAPES:
@@ -43,12 +52,18 @@ def run(kind, options):
         i = torch.arange(index, index + size, dtype=torch.float64)
         weights.append(torch.sin(i + 1).reshape(shape).requires_grad_())
         index += size
-    if kind == "adam":
+    groups = weights
+    if exclude_1d:
+        groups = [dict(params=[w for w in weights if w.ndim > 1]),
+                  dict(params=[w for w in weights if w.ndim <= 1],
+                       weight_decay=0)]
+    if kind == "sgd":
+        optimizer = torch.optim.SGD(groups, **options)
+    else:
         options["betas"] = (options.pop("beta1", 0.9),
                             options.pop("beta2", 0.999))
-        optimizer = torch.optim.Adam(weights, **options)
-    else:
-        optimizer = torch.optim.SGD(weights, **options)
+        optimizer = dict(adam=torch.optim.Adam,
+                         adamw=torch.optim.AdamW)[kind](groups, **options)
     for t in range(STEPS):
         index = 0
         for w in weights:
@@ -60,25 +75,16 @@ def run(kind, options):
             index += w.numel()
         if clip_norm:
             torch.nn.utils.clip_grad_norm_(weights, clip_norm)
-        optimizer.param_groups[0]["lr"] = lr * (1 - t / (2 * STEPS))
+        for group in optimizer.param_groups:
+            group["lr"] = lr * (1 - t / (2 * STEPS))
         optimizer.step()
     return torch.cat([w.detach().reshape(-1) for w in weights]).tolist()
 
 
-def toml(value):
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value)
-
-
 def main():
-    print("// Written by optimizers.py with PyTorch "
-          + torch.__version__.split("+")[0] + ".")
-    print("""
-#ifndef FEDLB_TESTS_PLUGINS_GOLDEN_OPTIMIZERS_GOLDEN_H_
-#define FEDLB_TESTS_PLUGINS_GOLDEN_OPTIMIZERS_GOLDEN_H_
-
-#include <vector>
+    print_header(
+        "optimizers.py with PyTorch " + torch.__version__.split("+")[0],
+        "OPTIMIZERS_GOLDEN", """#include <vector>
 
 namespace fedlb {
 
@@ -86,25 +92,8 @@ struct OptimizerGolden {
   const char* name;
   const char* options;          // as TOML
   std::vector<double> weights;  // after the last step
-};
-
-inline const std::vector<OptimizerGolden>& OptimizerGoldens() {
-  static const auto* const goldens = new std::vector<OptimizerGolden>{""")
-    for kind, options in CASES:
-        lines = [f"{k} = {toml(v)}\\n" for k, v in options.items()]
-        text = "\n       ".join(f'"{line}"' for line in lines)
-        print(f'      {{"{kind}",\n       {text},')
-        values = [repr(v) for v in run(kind, options)]
-        print("       {" + ",\n        ".join(
-            ", ".join(values[i:i + 3]) for i in range(0, len(values), 3))
-            + "}},")
-    print("""  };
-  return *goldens;
-}
-
-}  // namespace fedlb
-
-#endif  // FEDLB_TESTS_PLUGINS_GOLDEN_OPTIMIZERS_GOLDEN_H_""")
+};""", "OptimizerGoldens",
+        ((kind, options, run(kind, options)) for kind, options in CASES))
 
 
 if __name__ == "__main__":
