@@ -1,7 +1,6 @@
 #include "data/idx_images.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <filesystem>
 #include <system_error>
@@ -10,24 +9,18 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/types/span.h"
 #include "data/idx_file.h"
+#include "data/input_file.h"
+#include "data/labelled_examples.h"
 #include "fedlb/status.h"
 
 namespace fedlb::data {
 namespace {
 
-// A model has an output per class: a stray label must not ask for gigabytes.
-constexpr int64_t kMaxInferredClasses = 1'000'000;
-
 constexpr char kTrainImages[] = "train-images-idx3-ubyte";
 constexpr char kTrainLabels[] = "train-labels-idx1-ubyte";
 constexpr char kTestImages[] = "t10k-images-idx3-ubyte";
 constexpr char kTestLabels[] = "t10k-labels-idx1-ubyte";
-
-absl::Status Fault(const std::string& path, absl::string_view cause) {
-  return InputFileError(absl::StrCat(path, ": ", cause));
-}
 
 // The file `name` or `name`.gz in `folder`, or an empty string.
 std::string FindPlainOrGzip(const std::filesystem::path& folder,
@@ -42,18 +35,13 @@ std::string FindPlainOrGzip(const std::filesystem::path& folder,
   return "";
 }
 
-struct LabelledImages {
-  std::vector<int64_t> example_shape;
-  IdxType type = IdxType::kUint8;
-  ExampleArray examples;
-};
-
 absl::StatusOr<std::vector<int64_t>> ReadLabels(const std::string& path) {
   FEDLB_ASSIGN_OR_RETURN(const IdxArray array, ReadIdxFile(path));
   if (array.dims.size() != 1) {
-    return Fault(path, absl::StrCat("labels have 1 dimension, this file has ",
-                                    array.dims.size(),
-                                    "; are images and labels swapped?"));
+    return FileFault(
+        path,
+        absl::StrCat("labels have 1 dimension, this file has ",
+                     array.dims.size(), "; are images and labels swapped?"));
   }
   const int64_t count = array.dims[0];
   std::vector<int64_t> labels(static_cast<size_t>(count));
@@ -74,50 +62,39 @@ absl::StatusOr<std::vector<int64_t>> ReadLabels(const std::string& path) {
         break;
       case IdxType::kFloat32:
       case IdxType::kFloat64:
-        return Fault(path,
-                     absl::StrCat("labels of type ", IdxTypeName(array.type),
-                                  " are not supported; store integers"));
+        return FileFault(
+            path, absl::StrCat("labels of type ", IdxTypeName(array.type),
+                               " are not supported; store integers"));
     }
   }
   return labels;
 }
 
-absl::Status CheckFinite(const std::string& path,
-                         absl::Span<const float> values) {
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (!std::isfinite(values[i])) {
-      return Fault(path, absl::StrCat("value ", i, " is ", values[i],
-                                      "; training needs finite numbers"));
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<LabelledImages> ReadPair(const std::string& images_path,
-                                        const std::string& labels_path) {
+absl::StatusOr<LabelledExamples> ReadPair(const std::string& images_path,
+                                          const std::string& labels_path) {
   FEDLB_ASSIGN_OR_RETURN(IdxArray images, ReadIdxFile(images_path));
   const std::vector<int64_t>& dims = images.dims;
   if (dims.size() < 2 || dims.size() > 4) {
-    return Fault(
+    return FileFault(
         images_path,
         absl::StrCat("images have 2, 3 or 4 dimensions, this file has ",
                      dims.size(), "; are images and labels swapped?"));
   }
   if (std::find(dims.begin(), dims.end(), 0) != dims.end()) {
-    return Fault(images_path,
-                 absl::StrCat("holds no images: its dimensions are ",
-                              absl::StrJoin(dims, " x ")));
+    return FileFault(images_path,
+                     absl::StrCat("holds no images: its dimensions are ",
+                                  absl::StrJoin(dims, " x ")));
   }
-  LabelledImages result;
-  result.type = images.type;
+  LabelledExamples result{.path = images_path, .labels_path = labels_path};
   result.example_shape.assign(dims.begin() + 1, dims.end());
   if (dims.size() == 3) {
     result.example_shape.insert(result.example_shape.begin(), 1);
   }
   if (images.type != IdxType::kUint8 && images.type != IdxType::kFloat32) {
-    return Fault(images_path,
-                 absl::StrCat("images of type ", IdxTypeName(images.type),
-                              " are not supported; store uint8 or float32"));
+    return FileFault(
+        images_path,
+        absl::StrCat("images of type ", IdxTypeName(images.type),
+                     " are not supported; store uint8 or float32"));
   }
   result.examples.bytes = std::move(images.bytes);
   if (images.type == IdxType::kFloat32) {
@@ -125,27 +102,7 @@ absl::StatusOr<LabelledImages> ReadPair(const std::string& images_path,
     FEDLB_RETURN_IF_ERROR(CheckFinite(images_path, result.examples.floats()));
   }
   FEDLB_ASSIGN_OR_RETURN(result.examples.labels, ReadLabels(labels_path));
-  if (static_cast<int64_t>(result.examples.labels.size()) != dims[0]) {
-    return Fault(labels_path,
-                 absl::StrCat("holds ", result.examples.labels.size(),
-                              " labels, and ", images_path, " ", dims[0],
-                              " images; the files do not belong together"));
-  }
   return result;
-}
-
-absl::Status CheckLabels(const std::string& path,
-                         const std::vector<int64_t>& labels,
-                         int64_t num_classes) {
-  for (size_t i = 0; i < labels.size(); ++i) {
-    if (labels[i] < 0 || labels[i] >= num_classes) {
-      return Fault(path, absl::StrCat("label ", i, " is ", labels[i],
-                                      ", outside [0, ", num_classes,
-                                      "); the file is damaged or of another "
-                                      "dataset"));
-    }
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace
@@ -178,7 +135,7 @@ absl::StatusOr<IdxImagePaths> FindIdxImages(
       return paths;
     }
     if (any) {
-      return Fault(
+      return FileFault(
           folder.string(),
           absl::StrCat("no file ", absl::StrJoin(missing, ", "), "; ", advice));
     }
@@ -191,37 +148,11 @@ absl::StatusOr<IdxImagePaths> FindIdxImages(
 
 absl::StatusOr<ArrayContents> ReadIdxImages(const IdxImagePaths& paths,
                                             int64_t num_classes) {
-  FEDLB_ASSIGN_OR_RETURN(LabelledImages train,
+  FEDLB_ASSIGN_OR_RETURN(LabelledExamples train,
                          ReadPair(paths.train_images, paths.train_labels));
-  FEDLB_ASSIGN_OR_RETURN(LabelledImages test,
+  FEDLB_ASSIGN_OR_RETURN(LabelledExamples test,
                          ReadPair(paths.test_images, paths.test_labels));
-  if (train.example_shape != test.example_shape || train.type != test.type) {
-    return Fault(
-        paths.test_images,
-        absl::StrCat("holds ", IdxTypeName(test.type), " images of ",
-                     absl::StrJoin(test.example_shape, " x "), ", and ",
-                     paths.train_images, " ", IdxTypeName(train.type),
-                     " images of ", absl::StrJoin(train.example_shape, " x ")));
-  }
-  if (num_classes == 0) {
-    for (const LabelledImages* split : {&train, &test}) {
-      num_classes = std::max(
-          num_classes, 1 + *std::max_element(split->examples.labels.begin(),
-                                             split->examples.labels.end()));
-    }
-    num_classes = std::clamp<int64_t>(num_classes, 1, kMaxInferredClasses);
-  }
-  FEDLB_RETURN_IF_ERROR(
-      CheckLabels(paths.train_labels, train.examples.labels, num_classes));
-  FEDLB_RETURN_IF_ERROR(
-      CheckLabels(paths.test_labels, test.examples.labels, num_classes));
-
-  ArrayContents contents;
-  contents.example_shape = std::move(train.example_shape);
-  contents.num_classes = num_classes;
-  contents.train = std::move(train.examples);
-  contents.test = std::move(test.examples);
-  return contents;
+  return JoinSplits(std::move(train), std::move(test), num_classes);
 }
 
 }  // namespace fedlb::data

@@ -18,6 +18,7 @@
 #include "fedlb/random.h"
 #include "fedlb/status.h"
 #include "plugins/idx_bytes.h"
+#include "plugins/recording_logger.h"
 
 namespace fedlb::data {
 namespace {
@@ -25,17 +26,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-class RecordingLogger final : public Logger {
- public:
-  void Log(LogLevel level, absl::string_view message) override {
-    if (level == LogLevel::kWarning) {
-      warnings.emplace_back(message);
-    }
-  }
-
-  std::vector<std::string> warnings;
-};
 
 template <typename T>
 std::vector<T> ValuesOf(const at::Tensor& tensor) {
@@ -235,7 +225,7 @@ TEST_F(IdxTest, RefusesALabelOutOfRange) {
 TEST_F(IdxTest, RefusesDifferentNumbersOfImagesAndLabels) {
   Write("train_labels", IdxBytes(0x08, {4}, {0, 1, 2, 0}));
   EXPECT_THAT(Refusal(), AllOf(HasSubstr("train_labels"), HasSubstr("4 labels"),
-                               HasSubstr("3 images")));
+                               HasSubstr("3 examples")));
 }
 
 TEST_F(IdxTest, RefusesImagesInPlaceOfLabels) {
