@@ -10,11 +10,12 @@
 
 #include "absl/status/statusor.h"
 #include "data/array_dataset.h"
+#include "data/augmentation.h"
 #include "fedlb/param_schema.h"
 
 namespace fedlb::data {
 
-struct IdxOptions {
+struct IdxOptions : AugmentOptions {
   std::string root;
   std::string train_images;
   std::string train_labels;

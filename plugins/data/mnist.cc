@@ -46,13 +46,14 @@ void WarnUnlessIs(const char* name, const ArrayContents& contents,
 
 template <typename Options>
 ParamSchema<Options> SchemaWithRoot(absl::string_view root_description) {
-  return ParamSchema<Options>()
-      .Add("root", &Options::root, root_description)
-      .Add("mean", &Options::mean,
-           "Subtracted from every pixel after scaling to [0, 1].",
-           InClosed(-1e6, 1e6))
-      .Add("std", &Options::std, "What every pixel is then divided by.",
-           InClosed(1e-6, 1e6));
+  return WithAugmentation(
+      ParamSchema<Options>()
+          .Add("root", &Options::root, root_description)
+          .Add("mean", &Options::mean,
+               "Subtracted from every pixel after scaling to [0, 1].",
+               InClosed(-1e6, 1e6))
+          .Add("std", &Options::std, "What every pixel is then divided by.",
+               InClosed(1e-6, 1e6)));
 }
 
 template <typename Options>
@@ -63,8 +64,12 @@ absl::StatusOr<ArrayContents> Read(const Options& options, const char* name,
                          FindIdxImages(options.root, folders, advice));
   FEDLB_ASSIGN_OR_RETURN(ArrayContents contents,
                          ReadIdxImages(paths, kNumClasses));
-  contents.mean = options.mean;
-  contents.std = options.std;
+  contents.mean = {options.mean};
+  contents.std = {options.std};
+  FEDLB_ASSIGN_OR_RETURN(
+      contents.augmentation,
+      Augmentation::Create(options, contents.example_shape,
+                           contents.train.type == ElementType::kPixel));
   WarnUnlessIs(name, contents, options.root, logger);
   return contents;
 }

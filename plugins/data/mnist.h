@@ -9,11 +9,12 @@
 
 #include "absl/status/statusor.h"
 #include "data/array_dataset.h"
+#include "data/augmentation.h"
 #include "fedlb/param_schema.h"
 
 namespace fedlb::data {
 
-struct MnistOptions {
+struct MnistOptions : AugmentOptions {
   std::string root;
   double mean = 0.1307;
   double std = 0.3081;
@@ -37,7 +38,7 @@ class Mnist final : public ArrayDataset {
       : ArrayDataset(std::move(contents), context) {}
 };
 
-struct FashionMnistOptions {
+struct FashionMnistOptions : AugmentOptions {
   // Where Debian's package dataset-fashion-mnist has it.
   std::string root = "/usr/share/datasets/fashion-mnist";
   double mean = 0.2860;
