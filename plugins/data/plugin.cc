@@ -2,6 +2,7 @@
 
 #include "fedlb/plugin.h"
 
+#include "data/cifar.h"
 #include "data/idx.h"
 #include "data/mnist.h"
 #include "data/synthetic.h"
@@ -10,6 +11,8 @@ namespace fedlb::data {
 namespace {
 
 void RegisterComponents(PluginRegistrar& registrar) {
+  registrar.Add<Cifar10>();
+  registrar.Add<Cifar100>();
   registrar.Add<Idx>();
   registrar.Add<Mnist>();
   registrar.Add<FashionMnist>();
