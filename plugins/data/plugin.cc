@@ -6,6 +6,7 @@
 #include "data/idx.h"
 #include "data/mnist.h"
 #include "data/synthetic.h"
+#include "data/tensors.h"
 
 namespace fedlb::data {
 namespace {
@@ -17,6 +18,7 @@ void RegisterComponents(PluginRegistrar& registrar) {
   registrar.Add<Mnist>();
   registrar.Add<FashionMnist>();
   registrar.Add<Synthetic>();
+  registrar.Add<Tensors>();
 }
 
 }  // namespace
