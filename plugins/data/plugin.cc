@@ -2,8 +2,11 @@
 
 #include "fedlb/plugin.h"
 
+#include "data/caltech101.h"
 #include "data/cifar.h"
+#include "data/food101.h"
 #include "data/idx.h"
+#include "data/image_folder.h"
 #include "data/mnist.h"
 #include "data/synthetic.h"
 #include "data/tensors.h"
@@ -12,9 +15,12 @@ namespace fedlb::data {
 namespace {
 
 void RegisterComponents(PluginRegistrar& registrar) {
+  registrar.Add<Caltech101>();
   registrar.Add<Cifar10>();
   registrar.Add<Cifar100>();
+  registrar.Add<Food101>();
   registrar.Add<Idx>();
+  registrar.Add<ImageFolder>();
   registrar.Add<Mnist>();
   registrar.Add<FashionMnist>();
   registrar.Add<Synthetic>();
