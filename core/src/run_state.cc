@@ -229,8 +229,8 @@ void WriteClients(const ClientStateStore& store, SafetensorsFile& file,
   file.tensors.emplace_back(kClientPlaces, std::move(places));
   json descriptions = json::array();
   for (const auto& [shape, group] : groups) {
-    WriteGroup(group, GroupPrefix(descriptions.size()), file,
-               descriptions.emplace_back());
+    const std::string prefix = GroupPrefix(descriptions.size());
+    WriteGroup(group, prefix, file, descriptions.emplace_back());
   }
   run_state["client_groups"] = std::move(descriptions);
 }
