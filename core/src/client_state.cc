@@ -17,6 +17,11 @@ void ClientStateStore::Stage(int64_t client, ClientState state) {
   staged_[client] = std::move(state);
 }
 
+void ClientStateStore::Discard(int64_t client) {
+  absl::MutexLock lock(&mutex_);
+  staged_.erase(client);
+}
+
 void ClientStateStore::Commit() {
   absl::MutexLock lock(&mutex_);
   for (auto& [client, state] : staged_) {

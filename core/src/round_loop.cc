@@ -53,8 +53,8 @@ constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 //  5. It becomes a gradient (a delta is turned around: the pseudo-gradient is
 //     minus the mean delta), passes a server-scope mapper, and the optimizer
 //     takes its step: [optimizer] for gradients, [server_optimizer] for deltas.
-//  6. Clients' states are committed, and the round is evaluated, logged and
-//     checkpointed.
+//  6. The states of clients whose updates counted are committed, and the round
+//     is evaluated, logged and checkpointed.
 //
 // Nothing of the run's state changes before step 4 has begun, so that a round
 // that fails or is interrupted leaves the state of the round before.
@@ -175,6 +175,10 @@ absl::Status RoundLoop::RunRound(ScalarMap& metrics) {
   }
   RecordMapper(metrics);
   std::move(rollback).Cancel();
+  for (const auto& [client, cause] : result.dropped) {
+    // What it remembers must not run ahead of what the server knows of it.
+    f.host->states().Discard(client);
+  }
   f.host->states().Commit();
 
   const absl::Time end = absl::Now();

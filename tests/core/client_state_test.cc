@@ -25,6 +25,19 @@ TEST(ClientStateStoreTest, StagedStatesCountAfterCommitOnly) {
   EXPECT_EQ(store.Get(3).cursor, 7);
 }
 
+TEST(ClientStateStoreTest, ADiscardedStateIsNotCommitted) {
+  ClientStateStore store;
+  store.Stage(3, {.cursor = 7});
+  store.Commit();
+  store.Stage(3, {.cursor = 8});
+  store.Stage(4, {.cursor = 9});
+  store.Discard(3);
+  store.Discard(5);
+  store.Commit();
+  EXPECT_EQ(store.Get(3).cursor, 7);
+  EXPECT_EQ(store.Get(4).cursor, 9);
+}
+
 TEST(ClientStateStoreTest, SnapshotIsInTheOrderOfClientsAndRestores) {
   ClientStateStore store;
   for (const int64_t client : {5, 1, 3}) {

@@ -37,6 +37,8 @@ class FEDLB_API ClientStateStore {
 
   // Keeps `state` until Commit or Rollback.
   void Stage(int64_t client, ClientState state);
+  // Forgets what has been staged for a client, whose update was dropped.
+  void Discard(int64_t client);
   void Commit();
   void Rollback();
 
