@@ -147,8 +147,9 @@ absl::Status FederatedExperiment::TimeSteps(
   task.weights = state.weights;
   task.buffers = state.buffers;
   task.scalars = {{"step", 0}, {"critical", 1}, {"gradient_change", 0}};
-  FEDLB_RETURN_IF_ERROR(f.client_algorithm->PrepareTask(task));
   task.work = f.sync_policy->Plan(0);
+  FEDLB_RETURN_IF_ERROR(
+      Annotate(f.client_algorithm->PrepareTask(task), "client algorithm"));
   if (task.work.kind == RoundWork::Kind::kLocalSteps) {
     task.work = {.kind = RoundWork::Kind::kLocalSteps, .local_steps = 1};
   }
