@@ -2,9 +2,12 @@
 
 #include "fedlb/plugin.h"
 
+#include "partition/by_list.h"
 #include "partition/dirichlet.h"
 #include "partition/iid.h"
 #include "partition/labels_per_client.h"
+#include "partition/quantity.h"
+#include "partition/shards.h"
 
 namespace fedlb::partition {
 namespace {
@@ -13,6 +16,9 @@ void RegisterComponents(PluginRegistrar& registrar) {
   registrar.Add<Iid>();
   registrar.Add<LabelsPerClient>();
   registrar.Add<Dirichlet>();
+  registrar.Add<Shards>();
+  registrar.Add<Quantity>();
+  registrar.Add<ByList>();
 }
 
 }  // namespace

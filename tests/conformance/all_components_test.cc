@@ -60,6 +60,8 @@ constexpr Variant kVariants[] = {
     {"optimizer", "adam", "decaying", "weight_decay = 0.01\nclip_norm = 1.0"},
     {"optimizer", "sgd", "nesterov",
      "momentum = 0.9\nnesterov = true\nweight_decay = 0.01"},
+    {"partitioner", "quantity", "extreme", "sigma = 20\nmin_examples = 5"},
+    {"partitioner", "shards", "five", "shards_per_client = 5"},
     {"transport", "inprocess", "three_workers", "workers = 3"},
     {"transport", "inprocess", "wire", "workers = 2\nwire = true"},
 };

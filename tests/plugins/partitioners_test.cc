@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <fstream>
 #include <memory>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include <unistd.h>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -14,9 +18,12 @@
 #include "fedlb/logger.h"
 #include "fedlb/random.h"
 #include "fedlb/status.h"
+#include "partition/by_list.h"
 #include "partition/dirichlet.h"
 #include "partition/iid.h"
 #include "partition/labels_per_client.h"
+#include "partition/quantity.h"
+#include "partition/shards.h"
 
 namespace fedlb::partition {
 namespace {
@@ -138,7 +145,8 @@ TEST(IidTest, ClassesAreMixed) {
 
 template <typename P>
 class SeedTest : public testing::Test {};
-using Partitioners = testing::Types<Iid, LabelsPerClient, Dirichlet>;
+using Partitioners =
+    testing::Types<Iid, LabelsPerClient, Dirichlet, Shards, Quantity>;
 TYPED_TEST_SUITE(SeedTest, Partitioners);
 
 TYPED_TEST(SeedTest, TheSeedAloneDecides) {
@@ -396,6 +404,278 @@ TEST(DirichletTest, ImpossibleMinimaAreRefusedWithAdvice) {
                     ->Deal(examples.indices, examples.labels, 2, 3)),
       AllOf(HasSubstr("in 100 draws"), HasSubstr("at best 0"),
             HasSubstr("raise partitioner.alpha"), HasSubstr("balance = true")));
+}
+
+TEST(ShardsTest, InvariantsHoldForRandomConfigurations) {
+  RandomStream stream({.seed = 4, .purpose = "test_configs"});
+  for (int i = 0; i < 300; ++i) {
+    const auto classes = static_cast<int64_t>(1 + stream.Below(15));
+    const auto clients = static_cast<int64_t>(1 + stream.Below(30));
+    const auto per_client = static_cast<int64_t>(1 + stream.Below(6));
+    const int64_t num_shards = clients * per_client;
+    const int64_t per_class = (num_shards + classes - 1) / classes +
+                              static_cast<int64_t>(stream.Below(40));
+    const Examples examples = MakeExamples(classes, per_class, stream());
+    const uint64_t seed = stream();
+    const auto deal = [&] {
+      return Make<Shards>({.shards_per_client = per_client}, seed)
+          ->Deal(examples.indices, examples.labels, classes, clients);
+    };
+    const auto partition = deal();
+    ASSERT_TRUE(partition.ok()) << partition.status();
+    EXPECT_EQ(*deal(), *partition);
+    EXPECT_EQ(Dealt(*partition), Sorted(examples.indices));
+    const int64_t num_examples = classes * per_class;
+    const int64_t shard = (num_examples + num_shards - 1) / num_shards;
+    // A piece of the sorted examples meets at most so many labels.
+    const int64_t labels_of_shard =
+        std::min(classes, 1 + (shard - 1 + per_class - 1) / per_class);
+    for (const auto& share : *partition) {
+      const auto size = static_cast<int64_t>(share.size());
+      EXPECT_GE(size, per_client * (num_examples / num_shards));
+      EXPECT_LE(size, per_client * shard);
+    }
+    for (const auto& of_client : ClassCounts(*partition, examples, classes)) {
+      EXPECT_LE(classes - std::count(of_client.begin(), of_client.end(), 0),
+                per_client * labels_of_shard);
+    }
+  }
+}
+
+// 60,000 examples, 100 clients, 200 shards of 300, as in the paper: a class is
+// cut into 20 shards, so nobody has more than two, and the parts of a class are
+// 300 or 600 large.
+TEST(ShardsTest, GivesThePapersSplitOfMnist) {
+  const Examples examples = MakeExamples(10, 6000, 1);
+  const auto partition =
+      Make<Shards>({})->Deal(examples.indices, examples.labels, 10, 100);
+  ASSERT_TRUE(partition.ok()) << partition.status();
+  int64_t with_one_label = 0;
+  for (const auto& of_client : ClassCounts(*partition, examples, 10)) {
+    int64_t shards = 0;
+    int64_t labels = 0;
+    for (const int64_t count : of_client) {
+      EXPECT_EQ(count % 300, 0);
+      shards += count / 300;
+      labels += count > 0 ? 1 : 0;
+    }
+    EXPECT_EQ(shards, 2);
+    with_one_label += labels == 1 ? 1 : 0;
+  }
+  // The second shard is of the first one's label with probability 19/199: 9.5
+  // of 100 clients, with a standard deviation of 3.
+  EXPECT_GE(with_one_label, 1);
+  EXPECT_LE(with_one_label, 25);
+}
+
+// Sorted by label and dealt in order, a client of six examples would have the
+// first ones of their class.
+TEST(ShardsTest, TheExamplesOfAClassAreInRandomOrder) {
+  Examples examples;
+  for (int64_t i = 0; i < 1000; ++i) {
+    examples.indices.push_back(i);
+    examples.labels.push_back(0);
+  }
+  const auto partition = Make<Shards>({.shards_per_client = 1})
+                             ->Deal(examples.indices, examples.labels, 1, 10);
+  ASSERT_TRUE(partition.ok()) << partition.status();
+  for (const auto& share : *partition) {
+    const auto [least, most] = std::minmax_element(share.begin(), share.end());
+    EXPECT_GT(*most - *least, 500);
+  }
+}
+
+TEST(ShardsTest, MoreShardsThanExamplesAreRefusedWithAdvice) {
+  const Examples examples = MakeExamples(2, 10, 1);
+  for (const int64_t shards : {int64_t{6}, int64_t{1} << 62}) {
+    EXPECT_THAT(RefusalOf(Make<Shards>({.shards_per_client = shards})
+                              ->Deal(examples.indices, examples.labels, 2, 4)),
+                AllOf(HasSubstr("partitioner.shards_per_client"),
+                      HasSubstr("lower it to 5 or less")));
+  }
+}
+
+TEST(QuantityTest, InvariantsHoldForRandomConfigurations) {
+  RandomStream stream({.seed = 5, .purpose = "test_configs"});
+  for (int i = 0; i < 300; ++i) {
+    const auto clients = static_cast<int64_t>(1 + stream.Below(40));
+    const auto least = static_cast<int64_t>(1 + stream.Below(5));
+    const int64_t per_class =
+        (clients * least + 2) / 3 + static_cast<int64_t>(stream.Below(200));
+    const double sigma = stream.Below(4) == 0 ? 0 : 6 * stream.Uniform();
+    const Examples examples = MakeExamples(3, per_class, stream());
+    const uint64_t seed = stream();
+    const auto deal = [&] {
+      return Make<Quantity>({.sigma = sigma, .min_examples = least}, seed)
+          ->Deal(examples.indices, examples.labels, 3, clients);
+    };
+    const auto partition = deal();
+    ASSERT_TRUE(partition.ok()) << partition.status();
+    EXPECT_EQ(*deal(), *partition);
+    EXPECT_EQ(Dealt(*partition), Sorted(examples.indices));
+    for (const auto& share : *partition) {
+      const auto size = static_cast<int64_t>(share.size());
+      EXPECT_GE(size, least);
+      if (sigma == 0) {
+        EXPECT_GE(size, 3 * per_class / clients);
+        EXPECT_LE(size, (3 * per_class + clients - 1) / clients);
+      }
+    }
+  }
+}
+
+// The logarithms of 500 sizes around 1000 deviate by sigma, which is known to
+// sigma / sqrt(1000) = 0.016; five of them.
+TEST(QuantityTest, SizesAreLognormal) {
+  const Examples examples = MakeExamples(1, 500'000, 1);
+  const auto partition = Make<Quantity>({.sigma = 0.5})
+                             ->Deal(examples.indices, examples.labels, 1, 500);
+  ASSERT_TRUE(partition.ok()) << partition.status();
+  double sum = 0;
+  double squares = 0;
+  for (const auto& share : *partition) {
+    const double value = std::log(static_cast<double>(share.size()));
+    sum += value / 500;
+    squares += value * value / 500;
+  }
+  EXPECT_NEAR(std::sqrt(squares - sum * sum), 0.5, 0.08);
+}
+
+TEST(QuantityTest, AnExtremeSpreadGivesTheRestToOneClient) {
+  const Examples examples = MakeExamples(2, 100, 1);
+  const auto partition = Make<Quantity>({.sigma = 100, .min_examples = 7})
+                             ->Deal(examples.indices, examples.labels, 2, 10);
+  ASSERT_TRUE(partition.ok()) << partition.status();
+  std::vector<size_t> sizes;
+  for (const auto& share : *partition) {
+    sizes.push_back(share.size());
+  }
+  std::sort(sizes.begin(), sizes.end());
+  EXPECT_EQ(sizes.front(), 7);
+  EXPECT_GT(sizes.back(), 100);
+}
+
+TEST(QuantityTest, AnImpossibleMinimumIsRefusedWithAdvice) {
+  const Examples examples = MakeExamples(2, 10, 1);
+  EXPECT_THAT(RefusalOf(Make<Quantity>({.min_examples = 6})
+                            ->Deal(examples.indices, examples.labels, 2, 4)),
+              AllOf(HasSubstr("partitioner.min_examples = 6"),
+                    HasSubstr("lower it to 5 or less")));
+}
+
+// A file that is removed in the end.
+class ListFile {
+ public:
+  explicit ListFile(const std::string& text)
+      : path_(testing::TempDir() + "/fedlb-partition-" +
+              std::to_string(getpid()) + ".txt") {
+    std::ofstream(path_) << text;
+  }
+  ~ListFile() { std::remove(path_.c_str()); }
+  const std::string& path() const { return path_; }
+
+ private:
+  const std::string path_;
+};
+
+// Deals those of ten examples that are not held back to two clients.
+absl::StatusOr<Partition> DealByList(const std::string& text,
+                                     const std::vector<int64_t>& indices = {
+                                         0, 1, 2, 3, 4, 5, 6, 7, 8, 9}) {
+  const ListFile file(text);
+  auto partitioner = ByList::Create({.path = file.path()}, {});
+  if (!partitioner.ok()) {
+    return partitioner.status();
+  }
+  return (*partitioner)->Deal(indices, std::vector<int64_t>(10, 0), 1, 2);
+}
+
+TEST(ByListTest, EveryLineIsAClient) {
+  const auto partition = DealByList("# written by hand\n9 3, 0\n1,\t2 ,4\r\n");
+  ASSERT_TRUE(partition.ok()) << partition.status();
+  EXPECT_THAT(*partition,
+              ElementsAre(ElementsAre(9, 3, 0), ElementsAre(1, 2, 4)));
+}
+
+TEST(ByListTest, TheLastLineNeedsNoEnd) {
+  const auto partition = DealByList("0\n1");
+  ASSERT_TRUE(partition.ok()) << partition.status();
+  EXPECT_THAT(*partition, ElementsAre(ElementsAre(0), ElementsAre(1)));
+}
+
+TEST(ByListTest, WhatTheRunHoldsBackIsLeftOut) {
+  const auto partition = DealByList("0 1 2\n3 4 5\n", {0, 2, 4, 6});
+  ASSERT_TRUE(partition.ok()) << partition.status();
+  EXPECT_THAT(*partition, ElementsAre(ElementsAre(0, 2), ElementsAre(4)));
+}
+
+TEST(ByListTest, ListsOfRandomPartitionsComeBack) {
+  RandomStream stream({.seed = 6, .purpose = "test_configs"});
+  for (int i = 0; i < 50; ++i) {
+    const Examples examples =
+        MakeExamples(2, static_cast<int64_t>(20 + stream.Below(30)), stream());
+    const auto clients = static_cast<int64_t>(1 + stream.Below(10));
+    const auto dealt =
+        Make<Quantity>({}, stream())
+            ->Deal(examples.indices, examples.labels, 2, clients);
+    ASSERT_TRUE(dealt.ok()) << dealt.status();
+    std::string text;
+    for (const auto& share : *dealt) {
+      for (const int64_t example : share) {
+        text += std::to_string(example) + " ";
+      }
+      text += "\n";
+    }
+    const ListFile file(text);
+    const auto partition =
+        Make<ByList>({.path = file.path()})
+            ->Deal(examples.indices, examples.labels, 2, clients);
+    ASSERT_TRUE(partition.ok()) << partition.status();
+    EXPECT_EQ(*partition, *dealt);
+  }
+}
+
+struct BadList {
+  const char* text;
+  const char* message;
+};
+
+TEST(ByListTest, MistakesAreNamedWithTheirLine) {
+  for (const BadList& bad : std::vector<BadList>{
+           {"0 1\n2 x\n", ".txt:2: \"x\" is not the number of an example"},
+           {"0 1\n2 -3\n", ".txt:2: \"-3\""},
+           {"0 1\n2 +3\n", ".txt:2: \"+3\""},
+           {"0 1\n2 3.0\n", ".txt:2: \"3.0\""},
+           {"0\n99999999999999999999\n", ".txt:2: \"99999999999999999999\""},
+           {"0 1\n\n2\n", ".txt:2: client 1 has no examples"},
+           {"", ".txt:1: client 0 has no examples"},
+           {"# nobody\n", "lists 0 clients"},
+           {"0 1\n# comment\n2 10\n",
+            ".txt:3: there is no example 10; the train split has 10"},
+           {"0 1\n2 0\n", ".txt:2: example 0 is on line 1 already"},
+           {"0 1\n2 2\n", ".txt:2: example 2 is on line 2 already"},
+           {"0 1\n2\n3\n", "set federation.clients = 3 instead of 2"}}) {
+    const absl::Status status = DealByList(bad.text).status();
+    EXPECT_EQ(FailureOf(status), Failure::kInputFile) << bad.text;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(bad.message));
+  }
+}
+
+TEST(ByListTest, AClientWhoseExamplesAreAllHeldBackIsNamed) {
+  const absl::Status status = DealByList("0 1\n2 3\n", {0, 1, 4}).status();
+  EXPECT_EQ(FailureOf(status), Failure::kInputFile);
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr("examples of client 1"),
+                    HasSubstr("dataset.validation_fraction")));
+}
+
+TEST(ByListTest, AFileThatIsNotThereIsNamed) {
+  for (const char* path : {"", "/no/such/list"}) {
+    const absl::Status status = ByList::Create({.path = path}, {}).status();
+    EXPECT_EQ(FailureOf(status), Failure::kInputFile);
+    EXPECT_THAT(std::string(status.message()),
+                AllOf(HasSubstr("partitioner.path"), HasSubstr(path)));
+  }
 }
 
 TEST(PartitionersTest, TenThousandClientsOfSixExamples) {
