@@ -1,5 +1,7 @@
 #include "fedlb/plugin.h"
 
+#include "sync/post_local.h"
+#include "sync/selsync.h"
 #include "sync/sync_policies.h"
 
 namespace fedlb::sync {
@@ -8,6 +10,8 @@ namespace {
 void RegisterComponents(PluginRegistrar& registrar) {
   registrar.Add<Bsp>();
   registrar.Add<FedAvg>();
+  registrar.Add<PostLocal>();
+  registrar.Add<SelSync>();
 }
 
 }  // namespace

@@ -62,6 +62,7 @@ constexpr Variant kVariants[] = {
      "momentum = 0.9\nnesterov = true\nweight_decay = 0.01"},
     {"partitioner", "quantity", "extreme", "sigma = 20\nmin_examples = 5"},
     {"partitioner", "shards", "five", "shards_per_client = 5"},
+    {"sync_policy", "post_local", "early", "switch_at = 2"},
     {"transport", "inprocess", "three_workers", "workers = 3"},
     {"transport", "inprocess", "wire", "workers = 2\nwire = true"},
 };
