@@ -1,11 +1,15 @@
 #include "fedlb/plugin.h"
 
+#include "aggregation/fednova.h"
 #include "aggregation/mean.h"
 
 namespace fedlb::aggregation {
 namespace {
 
-void RegisterComponents(PluginRegistrar& registrar) { registrar.Add<Mean>(); }
+void RegisterComponents(PluginRegistrar& registrar) {
+  registrar.Add<Mean>();
+  registrar.Add<FedNova>();
+}
 
 }  // namespace
 }  // namespace fedlb::aggregation

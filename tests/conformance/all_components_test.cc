@@ -54,6 +54,8 @@ struct Variant {
 };
 
 constexpr Variant kVariants[] = {
+    {"aggregator", "fednova", "proximal",
+     "momentum = 0.9\nmu = 0.1\neffective_steps = 'steps'"},
     {"aggregator", "mean", "uniform", "weighting = 'uniform'"},
     {"gradient_mapper", "step", "clipped",
      "scale_phase = 'always'\nclip_norm = 0.5"},
