@@ -1,7 +1,9 @@
 #include "fedlb/plugin.h"
 
+#include "algorithms/feddyn.h"
 #include "algorithms/fedprox.h"
 #include "algorithms/none.h"
+#include "algorithms/scaffold.h"
 
 namespace fedlb::algorithms {
 namespace {
@@ -9,6 +11,8 @@ namespace {
 void RegisterComponents(PluginRegistrar& registrar) {
   registrar.Add<None>();
   registrar.Add<FedProx>();
+  registrar.Add<Scaffold>();
+  registrar.Add<FedDyn>();
 }
 
 }  // namespace

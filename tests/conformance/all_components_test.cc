@@ -57,6 +57,7 @@ constexpr Variant kVariants[] = {
     {"aggregator", "fednova", "proximal",
      "momentum = 0.9\nmu = 0.1\neffective_steps = 'steps'"},
     {"aggregator", "mean", "uniform", "weighting = 'uniform'"},
+    {"client_algorithm", "scaffold", "momentum", "momentum = 0.9"},
     {"gradient_mapper", "step", "clipped",
      "scale_phase = 'always'\nclip_norm = 0.5"},
     {"optimizer", "adam", "decaying", "weight_decay = 0.01\nclip_norm = 1.0"},
