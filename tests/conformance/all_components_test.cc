@@ -70,11 +70,29 @@ constexpr Variant kVariants[] = {
     {"transport", "inprocess", "wire", "workers = 2\nwire = true"},
 };
 
+// Models that take minutes with their defaults, and what makes them seconds.
+struct LargeModel {
+  const char* name;
+  const char* options;  // TOML
+};
+
+constexpr LargeModel kLargeModels[] = {
+    {"resnet18", "width = 8"},         {"resnet34", "width = 8"},
+    {"resnet50", "width = 8"},         {"resnet101", "width = 8"},
+    {"vit_b_16", "stem = 'imagenet'"},
+};
+
 std::vector<Case> Cases() {
   const ComponentRegistry& registry = BuiltPlugins();
   std::vector<Case> cases;
   for (const ComponentEntry* entry : registry.entries()) {
     cases.push_back({entry, "", {}});
+    for (const LargeModel& model : kLargeModels) {
+      if (entry->kind == "model" && entry->name == model.name) {
+        cases.back().deviations.options =
+            ParseToml(model.options, "large model").value();
+      }
+    }
     if (entry->kind == "dataset" &&
         (entry->name == "mnist" || entry->name == "idx") &&
         std::filesystem::exists(kFashionMnist)) {
