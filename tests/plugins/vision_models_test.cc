@@ -392,31 +392,44 @@ TEST(RefusedInputTest, TrainingOnOneValuePerChannel) {
   EXPECT_TRUE(model->Forward(at::ones({1, 3, 32, 32})).ok());
 }
 
-class SmallModelTest : public ::testing::TestWithParam<const char*> {};
-INSTANTIATE_TEST_SUITE_P(All, SmallModelTest,
-                         ::testing::Values("lenet5", "resnet8", "resnet18",
-                                           "vgg11", "alexnet", "vit_tiny"),
-                         [](const auto& info) {
-                           return std::string(info.param);
-                         });
+struct SmallModel {
+  const char* name;
+  const char* options;
+};
+
+class SmallModelTest : public ::testing::TestWithParam<SmallModel> {
+ protected:
+  static std::unique_ptr<Model> Make(const ComponentContext& context) {
+    return MakeModel(GetParam().name, GetParam().options, context);
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(
+    All, SmallModelTest,
+    ::testing::ValuesIn(std::vector<SmallModel>{{"lenet5", ""},
+                                                {"resnet8", ""},
+                                                {"resnet18", "width = 16"},
+                                                {"vgg11", ""},
+                                                {"alexnet", ""},
+                                                {"vit_tiny", ""}}),
+    [](const auto& info) { return std::string(info.param.name); });
 
 TEST_P(SmallModelTest, InitialWeightsComeFromTheSeedAlone) {
   ComponentContext context = Context({1, 28, 28});
   at::Generator global = at::detail::getDefaultCPUGenerator();
   const at::Tensor state = global.get_state();
-  const auto model = MakeModel(GetParam(), "", context);
+  const auto model = Make(context);
   EXPECT_TRUE(global.get_state().equal(state));
-  const auto same = MakeModel(GetParam(), "", context);
+  const auto same = Make(context);
   context.seed = 8;
-  const auto other = MakeModel(GetParam(), "", context);
+  const auto other = Make(context);
   EXPECT_EQ(Sha256Hex(model->parameters()), Sha256Hex(same->parameters()));
   EXPECT_NE(Sha256Hex(model->parameters()), Sha256Hex(other->parameters()));
 }
 
 TEST_P(SmallModelTest, FloatWeightsAreTheRoundedDoubleOnes) {
-  const auto narrow = MakeModel(GetParam(), "", Context({1, 28, 28}));
-  const auto wide =
-      MakeModel(GetParam(), "", Context({1, 28, 28}, at::kDouble));
+  const auto narrow = Make(Context({1, 28, 28}));
+  const auto wide = Make(Context({1, 28, 28}, at::kDouble));
   for (size_t i = 0; i < narrow->parameters().size(); ++i) {
     EXPECT_TRUE(
         narrow->parameters()[i].equal(wide->parameters()[i].to(at::kFloat)));
@@ -424,7 +437,7 @@ TEST_P(SmallModelTest, FloatWeightsAreTheRoundedDoubleOnes) {
 }
 
 TEST_P(SmallModelTest, GradientsReachEveryParameter) {
-  const auto model = MakeModel(GetParam(), "", Context({1, 28, 28}));
+  const auto model = Make(Context({1, 28, 28}));
   // A vision transformer starts with a head of zeros, which passes nothing on.
   SetGoldenTensors(*model);
   const at::Tensor logits = model->Forward(Inputs({4, 1, 28, 28})).value();
@@ -439,7 +452,7 @@ TEST_P(SmallModelTest, GradientsReachEveryParameter) {
 }
 
 TEST_P(SmallModelTest, OnlyTrainingChangesBuffers) {
-  const auto model = MakeModel(GetParam(), "", Context({1, 28, 28}));
+  const auto model = Make(Context({1, 28, 28}));
   const TensorList before = Clone(model->buffers());
   const at::NoGradGuard no_grad;
   model->SetTraining(false);
