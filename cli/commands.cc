@@ -16,6 +16,8 @@
 #include "fedlb/status.h"
 #include "plugins_command.h"
 #include "report_command.h"
+#include "sweep_command.h"
+#include "teacher_fit_command.h"
 #include "train_command.h"
 
 namespace fedlb::cli {
@@ -46,6 +48,8 @@ const std::map<std::string, AnyRunFunction>& Commands() {
       {"plugins list", Bind<PluginsListFlags>(RunPluginsList)},
       {"plugins new", Bind<PluginsNewFlags>(RunPluginsNew)},
       {"report", Bind<ReportFlags>(RunReport)},
+      {"sweep", Bind<SweepFlags>(RunSweep)},
+      {"teacher-fit", Bind<TeacherFitFlags>(RunTeacherFit)},
       {"train", Bind<TrainFlags>(RunTrain)},
   };
   return commands;

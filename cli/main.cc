@@ -29,6 +29,8 @@
 #include "output.h"
 #include "plugins_command.h"
 #include "report_command.h"
+#include "sweep_command.h"
+#include "teacher_fit_command.h"
 #include "terminal.h"
 #include "train_command.h"
 
@@ -220,7 +222,8 @@ int RunParsed(const ParsedCommand& parsed,
   Terminal terminal(parsed.common.quiet           ? LogLevel::kError
                     : parsed.common.verbosity > 0 ? LogLevel::kDebug
                                                   : LogLevel::kInfo);
-  if (parsed.name == "train") {
+  if (parsed.name == "train" || parsed.name == "sweep" ||
+      parsed.name == "teacher-fit") {
     InstallStopSignals();
   }
   CommandContext context = {parsed.common, argv, terminal, stop, stop_signal};
@@ -278,6 +281,8 @@ int Main(int argc, char** argv) {
   SetUpData(app, parsed);
   SetUpDoctor(app, parsed);
   SetUpReport(app, parsed);
+  SetUpSweep(app, parsed);
+  SetUpTeacherFit(app, parsed);
   std::string shell;
   SetUpCompletion(app, shell);
 

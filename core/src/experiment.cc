@@ -14,6 +14,7 @@
 #include "fedlb/data_summary.h"
 #include "fedlb/durable_file.h"
 #include "fedlb/fingerprint.h"
+#include "fedlb/mapper_file.h"
 #include "fedlb/partition_picture.h"
 #include "fedlb/report.h"
 #include "fedlb/run_directory.h"
@@ -114,6 +115,7 @@ class FederatedExperiment final : public Experiment {
   absl::StatusOr<TrainResult> Train(const TrainOptions& options) override;
   absl::StatusOr<EvaluationReport> Evaluate(
       const EvaluateOptions& options) override;
+  absl::Status SaveMapper(const std::string& path) const override;
 
  private:
   absl::StatusOr<RunState> PrepareState(RunDirectory& directory,
@@ -232,6 +234,8 @@ absl::StatusOr<ExperimentPlan> FederatedExperiment::Plan(
           ? workers * f.optimizer->StateBytes(layout) +
                 f.server_optimizer->StateBytes(layout)
           : f.optimizer->StateBytes(layout);
+  plan.mapper_bytes = (f.maps_on_server() ? 1 : 1 + workers) *
+                      f.gradient_mapper->StateBytes(layout);
   plan.client_state_bytes =
       plan.clients * (static_cast<int64_t>(sizeof(ClientState)) +
                       f.client_algorithm->BytesPerClient(layout) +
@@ -328,6 +332,7 @@ absl::StatusOr<TrainResult> FederatedExperiment::Train(
   result.peak_memory_bytes = result.memory.peak_total;
   result.weights_sha256 = Sha256Hex(state.weights);
   result.mapper = SummariseMapper(state);
+  result.mapper.merge(f.gradient_mapper->Summary());
   result.dropped_updates = state.dropped_updates;
   result.traffic = f.transport->traffic();
 
@@ -378,6 +383,30 @@ absl::StatusOr<EvaluationReport> FederatedExperiment::Evaluate(
     FEDLB_RETURN_IF_ERROR(WriteFileDurably(options.export_to, bytes));
   }
   return report;
+}
+
+absl::Status FederatedExperiment::SaveMapper(const std::string& path) const {
+  const Federation& f = *federation_;
+  const auto name_of = [&f](const char* section) {
+    const ConfigValue* name = f.config.components.at(section).Find("name");
+    return name == nullptr ? std::string() : *name->As<std::string>();
+  };
+  MapperFile file;
+  file.options = f.config.components.at("gradient_mapper");
+  file.layout = f.model->parameter_layout();
+  file.state = f.gradient_mapper->SaveState();
+  file.notes = {{"model", name_of("model")},
+                {"dataset", name_of("dataset")},
+                {"lr", absl::StrCat(f.optimizer->base_lr())},
+                {"version", HostVersion()}};
+  FEDLB_ASSIGN_OR_RETURN(const std::vector<ClientAssignment> cohort,
+                         f.Cohort(0));
+  int64_t batch_size = 0;
+  for (const ClientAssignment& assignment : cohort) {
+    batch_size += f.Samples(f.sync_policy->Plan(0), assignment);
+  }
+  file.notes["batch_size"] = absl::StrCat(batch_size);
+  return WriteMapperFile(path, file);
 }
 
 }  // namespace

@@ -115,6 +115,9 @@ absl::StatusOr<std::unique_ptr<Federation>> Federation::Create(
   FEDLB_ASSIGN_OR_RETURN(
       f.transport, registry.Create<Transport>(table("transport"), context));
 
+  FEDLB_RETURN_IF_ERROR(
+      Annotate(f.gradient_mapper->Prepare(f.model->parameter_layout()),
+               "[gradient_mapper]"));
   const bool maps_deltas =
       f.maps_on_server() &&
       f.sync_policy->Plan(0).kind == RoundWork::Kind::kLocalSteps;
@@ -123,7 +126,7 @@ absl::StatusOr<std::unique_ptr<Federation>> Federation::Create(
   FEDLB_RETURN_IF_ERROR(Annotate(
       f.gradient_mapper->CheckOptimizer(behind_mapper.traits(), logger),
       "[gradient_mapper]"));
-  if (f.maps_on_server() && f.gradient_mapper->NeedsPartialMeans() &&
+  if (f.gradient_mapper->NeedsPartialMeans() &&
       !f.aggregator->LinearState().has_value()) {
     return ConfigError(
         "[gradient_mapper] asks for partial means of the cohort, which a "

@@ -18,6 +18,7 @@
 #include "fedlb/partitioner.h"
 #include "fedlb/sampler.h"
 #include "fedlb/status.h"
+#include "fedlb/teacher.h"
 #include "fedlb/transport.h"
 
 namespace fedlb {
@@ -233,6 +234,25 @@ absl::Status GradientMapper::Map(const StepContext& context,
   }
   return CatchAsStatus("gradient mapper",
                        [&] { return DoMap(context, gradient); });
+}
+
+absl::Status Teacher::Map(const TeacherStep& step, TensorList& gradient) {
+  if (gradient.empty()) {
+    return absl::InvalidArgumentError("an empty gradient");
+  }
+  if (NeedsPartialMeans() && step.context.partial_means.empty()) {
+    return absl::InvalidArgumentError(
+        "the teacher needs partial means and got none");
+  }
+  return CatchAsStatus("teacher", [&] { return DoMap(step, gradient); });
+}
+
+absl::Status Teacher::Observe(const TeacherStep& step) {
+  if (NeedsPartialMeans() && step.context.partial_means.empty()) {
+    return absl::InvalidArgumentError(
+        "the teacher needs partial means and got none");
+  }
+  return CatchAsStatus("teacher", [&] { return DoObserve(step); });
 }
 
 absl::Status Transport::Open(ClientHost& host) {

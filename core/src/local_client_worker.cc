@@ -104,6 +104,8 @@ absl::StatusOr<std::unique_ptr<LocalClientWorker>> LocalClientWorker::Create(
                            environment.registry->Create<GradientMapper>(
                                config.components.at("gradient_mapper"),
                                environment.context));
+    FEDLB_RETURN_IF_ERROR(
+        worker->mapper_->Prepare(worker->model_->parameter_layout()));
     worker->mapper_needs_partial_means_ = worker->mapper_->NeedsPartialMeans();
   }
   return worker;
@@ -160,6 +162,9 @@ absl::Status LocalClientWorker::LoadOwnWeights(const RoundTask& task,
 absl::StatusOr<Update> LocalClientWorker::Run(
     const RoundTask& task, const ClientAssignment& assignment,
     ClientState& state) {
+  if (task.work.kind == RoundWork::Kind::kDisplacement) {
+    return TakeDisplacement(task, assignment, state);
+  }
   const ExperimentConfig& config = *environment_.config;
   const int64_t client = assignment.client;
   const auto& examples =
@@ -248,8 +253,17 @@ absl::StatusOr<Update> LocalClientWorker::Run(
         environment_.algorithm->AdjustGradient(task, state, weights_, gradient),
         "client algorithm"));
     if (mapper_ != nullptr) {
+      if (mapper_needs_partial_means_) {
+        // The server's copy of the mapper learns from it.
+        TensorList& unmapped = update.groups[kUnmappedGradientGroup];
+        if (unmapped.empty()) {
+          unmapped = ZerosLike(gradient);
+        }
+        AddScaled(gradient, 1.0 / static_cast<double>(num_steps), unmapped);
+      }
       context.step = static_cast<int64_t>(task.scalars.at("step")) + step;
       context.round = task.round;
+      context.client = client;
       context.lr = task.lr;
       context.batch_size = taken.examples;
       context.critical = detector.has_value()
@@ -259,6 +273,7 @@ absl::StatusOr<Update> LocalClientWorker::Run(
                                     ? detector->gradient_change()
                                     : task.scalars.at("gradient_change");
       context.partial_means = std::move(taken.partial_means);
+      context.may_learn = false;
       FEDLB_RETURN_IF_ERROR(mapper_->Map(context, gradient));
       for (const auto& [name, value] : mapper_->Report()) {
         averages.Add(absl::StrCat("mapper.", name), value);

@@ -85,6 +85,15 @@ class LocalClientWorker final : public ClientWorker {
   // Puts the client's own weights in the place of the task's, where the task
   // lets it go on from them.
   absl::Status LoadOwnWeights(const RoundTask& task, const ClientState& state);
+  // The answer to RoundWork::Kind::kDisplacement (displacement_work.cc).
+  absl::StatusOr<Update> TakeDisplacement(const RoundTask& task,
+                                          const ClientAssignment& assignment,
+                                          ClientState state);
+  // The displacement of a plain SGD step over each of `batches`, with the
+  // round's weights to begin with and in the end.
+  absl::StatusOr<TensorList> Displace(
+      const RoundTask& task, const std::vector<std::vector<int64_t>>& batches,
+      const RandomKey& epoch_key);
   absl::StatusOr<GradientStep> TakeGradient(
       absl::Span<const int64_t> indices, const RandomKey& epoch_key,
       int64_t micro_batch_size);

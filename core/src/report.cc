@@ -211,6 +211,44 @@ absl::StatusOr<Report> Render(const std::vector<std::string>& run_dirs) {
 
 }  // namespace
 
+absl::StatusOr<std::string> RenderGroupComparison(
+    const std::string& title, const std::vector<RunGroup>& groups) {
+  return CatchAsStatusOr(
+      "rendering the comparison", [&]() -> absl::StatusOr<std::string> {
+        std::vector<std::vector<RunHistory>> histories;
+        std::vector<std::string> names;
+        for (const RunGroup& group : groups) {
+          if (group.run_dirs.empty()) {
+            continue;
+          }
+          histories.emplace_back();
+          for (const std::string& run_dir : group.run_dirs) {
+            FEDLB_ASSIGN_OR_RETURN(RunHistory run, ReadRunHistory(run_dir));
+            histories.back().push_back(std::move(run));
+          }
+          names.push_back(absl::StrCat(group.name, " (",
+                                       group.run_dirs.size(),
+                                       group.run_dirs.size() == 1 ? " run)"
+                                                                  : " runs)"));
+        }
+        PageParts parts;
+        parts.title = parts.heading = title;
+        parts.subtitle =
+            "means over seeds, with bands of one standard deviation";
+        std::vector<RunHistory> first_runs;
+        for (const std::vector<RunHistory>& group : histories) {
+          first_runs.push_back(group.front());
+        }
+        const std::vector<std::string> keys = DifferingKeys(first_runs);
+        if (!keys.empty()) {
+          parts.sections = Section("Settings that differ",
+                                   SettingsTable(keys, first_runs, names));
+        }
+        parts.charts = ChartsOfGroups(histories, names);
+        return FillIn(parts);
+      });
+}
+
 absl::StatusOr<Report> RenderReport(const std::vector<std::string>& run_dirs) {
   return CatchAsStatusOr("rendering the report",
                          [&run_dirs] { return Render(run_dirs); });

@@ -13,9 +13,11 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "evaluation.h"
 #include "event_file.h"
 #include "fedlb/memory.h"
+#include "fedlb/random.h"
 #include "fedlb/status.h"
 #include "fedlb/update_sink.h"
 #include "state_bundle.h"
@@ -55,6 +57,9 @@ constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 //     takes its step: [optimizer] for gradients, [server_optimizer] for deltas.
 //  6. The states of clients whose updates counted are committed, and the round
 //     is evaluated, logged and checkpointed.
+//
+// A server-scope mapper may first ask a client for a pair to learn from
+// (CollectDisplacement).
 //
 // Nothing of the run's state changes before step 4 has begun, so that a round
 // that fails or is interrupted leaves the state of the round before.
@@ -144,6 +149,8 @@ absl::Status RoundLoop::RunRound(ScalarMap& metrics) {
   FEDLB_RETURN_IF_ERROR(
       Annotate(f.client_algorithm->PrepareTask(task), "client algorithm"));
 
+  FEDLB_ASSIGN_OR_RETURN(const std::optional<CollectedPair> pair,
+                         CollectDisplacement(task, cohort));
   std::vector<std::pair<int64_t, absl::Status>> absent;
   ScalarMap simulated;
   cohort = Simulate(task, std::move(cohort), absent, simulated);
@@ -152,9 +159,10 @@ absl::Status RoundLoop::RunRound(ScalarMap& metrics) {
   for (const ClientAssignment& assignment : cohort) {
     clients.push_back(assignment.client);
   }
-  PartialMeans partial_means;
+  PartialMeans partial_means(f.maps_on_server() ? kParametersGroup
+                                                : kUnmappedGradientGroup);
   std::vector<UpdateObserver*> observers;
-  if (f.maps_on_server() && f.gradient_mapper->NeedsPartialMeans()) {
+  if (f.gradient_mapper->NeedsPartialMeans()) {
     observers.push_back(&partial_means);
   }
   UpdateSink sink(task, std::move(clients), f.model->parameter_layout(),
@@ -171,7 +179,8 @@ absl::Status RoundLoop::RunRound(ScalarMap& metrics) {
   metrics.insert(simulated.begin(), simulated.end());
   FEDLB_ASSIGN_OR_RETURN(const bool applied, CloseRound(task, metrics));
   if (applied) {
-    FEDLB_RETURN_IF_ERROR(ApplyAggregate(task, result, partial_means, metrics));
+    FEDLB_RETURN_IF_ERROR(
+        ApplyAggregate(task, result, partial_means, pair, metrics));
   }
   RecordMapper(metrics);
   std::move(rollback).Cancel();
@@ -255,9 +264,85 @@ void RoundLoop::RecordMapper(const ScalarMap& metrics) {
   ++state_.mapper_reports;
 }
 
+StepContext RoundLoop::ContextOf(const RoundTask& task, double lr,
+                                 int64_t batch_size) const {
+  int64_t train_examples = 0;
+  for (const int64_t count : federation_.num_examples) {
+    train_examples += count;
+  }
+  StepContext context;
+  context.step = state_.next_round;
+  context.round = task.round;
+  context.epoch =
+      static_cast<double>(state_.samples) / static_cast<double>(train_examples);
+  context.lr = lr;
+  context.batch_size = batch_size;
+  return context;
+}
+
+absl::StatusOr<std::optional<RoundLoop::CollectedPair>>
+RoundLoop::CollectDisplacement(const RoundTask& task,
+                               const std::vector<ClientAssignment>& cohort) {
+  Federation& f = federation_;
+  if (!f.maps_on_server() || task.work.kind != RoundWork::Kind::kGradient) {
+    return std::nullopt;
+  }
+  int64_t batch_size = 0;
+  for (const ClientAssignment& assignment : cohort) {
+    batch_size += f.Samples(task.work, assignment);
+  }
+  StepContext context = ContextOf(task, task.lr, batch_size);
+  context.critical = state_.detector.critical();
+  context.gradient_change = state_.detector.gradient_change();
+  const std::optional<DisplacementRequest> request =
+      f.gradient_mapper->WantsDisplacement(context);
+  if (!request.has_value()) {
+    return std::nullopt;
+  }
+
+  RandomStream random({.seed = f.context.seed,
+                       .purpose = "displacement",
+                       .round = task.round});
+  const int64_t client =
+      cohort[static_cast<size_t>(random.Below(cohort.size()))].client;
+  RoundTask pair_task;
+  pair_task.round = task.round;
+  pair_task.work = {.kind = RoundWork::Kind::kDisplacement,
+                    .local_steps = request->small_steps,
+                    .reorder = request->reorder};
+  pair_task.lr = task.lr;
+  pair_task.weights = task.weights;
+  pair_task.buffers = task.buffers;
+  UpdateSink sink(pair_task, {client}, f.model->parameter_layout(),
+                  f.model->buffer_layout(), f.config.update_gate, /*window=*/1,
+                  *f.compressor, *f.aggregator, {});
+  // The pair leaves no trace in the client's state.
+  absl::Cleanup rollback = [&f] { f.host->states().Rollback(); };
+  const ClientAssignment assignment = {client, request->small_batch_size};
+  FEDLB_RETURN_IF_ERROR(
+      f.transport->RunRound(pair_task, absl::MakeConstSpan(&assignment, 1),
+                            sink));
+  FEDLB_ASSIGN_OR_RETURN(RoundResult result, sink.Finish());
+  if (result.num_survivors == 0) {
+    f.logger->Warning(absl::StrCat(
+        "round ", task.round, ": no displacement from client ", client, ": ",
+        result.dropped.front().second.message()));
+    return std::nullopt;
+  }
+  CollectedPair collected;
+  collected.context = std::move(context);
+  collected.context.batch_size = result.num_examples;
+  collected.pair = {std::move(result.aggregate),
+                    std::move(result.extra_means[kDisplacementGroup]),
+                    std::move(result.extra_means[kReorderedGroup])};
+  collected.num_samples = result.num_samples;
+  return collected;
+}
+
 absl::Status RoundLoop::ApplyAggregate(const RoundTask& task,
                                        RoundResult& result,
                                        const PartialMeans& partial_means,
+                                       const std::optional<CollectedPair>& pair,
                                        ScalarMap& metrics) {
   Federation& f = federation_;
   const bool gradient_round = task.work.kind == RoundWork::Kind::kGradient;
@@ -283,32 +368,28 @@ absl::Status RoundLoop::ApplyAggregate(const RoundTask& task,
 
   Optimizer& optimizer = gradient_round ? *f.optimizer : *f.server_optimizer;
   const double lr = gradient_round ? task.lr : optimizer.base_lr();
-  StepContext context;
-  context.step = state_.next_round;
-  context.round = task.round;
-  int64_t train_examples = 0;
-  for (const int64_t count : f.num_examples) {
-    train_examples += count;
-  }
-  context.epoch =
-      static_cast<double>(state_.samples) / static_cast<double>(train_examples);
-  context.lr = lr;
-  context.batch_size = result.num_samples;
+  StepContext context = ContextOf(task, lr, result.num_samples);
   // A share of clients and steps when the detector watches clients.
   context.critical = metrics["critical"] >= 0.5;
   const auto change = metrics.find("gradient_change");
   if (change != metrics.end() && std::isfinite(change->second)) {
     context.gradient_change = change->second;
   }
-  if (f.maps_on_server()) {
-    if (f.gradient_mapper->NeedsPartialMeans()) {
-      context.partial_means = partial_means.Means();
-      if (!gradient_round) {
-        for (TensorList& mean : context.partial_means) {
-          Scale(-1, mean);
-        }
+  if (pair.has_value()) {
+    state_.samples += pair->num_samples;
+    samples_here_ += pair->num_samples;
+    FEDLB_RETURN_IF_ERROR(
+        f.gradient_mapper->ObserveDisplacement(pair->context, pair->pair));
+  }
+  if (f.gradient_mapper->NeedsPartialMeans()) {
+    context.partial_means = partial_means.Means();
+    if (!gradient_round && f.maps_on_server()) {
+      for (TensorList& mean : context.partial_means) {
+        Scale(-1, mean);
       }
     }
+  }
+  if (f.maps_on_server()) {
     FEDLB_RETURN_IF_ERROR(f.gradient_mapper->Map(context, aggregate));
     for (const auto& [name, value] : f.gradient_mapper->Report()) {
       metrics[absl::StrCat("mapper.", name)] = value;

@@ -4,6 +4,7 @@
 #define FEDLB_ROUND_LOOP_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "fedlb/experiment.h"
+#include "fedlb/gradient_mapper.h"
 #include "fedlb/run_directory.h"
 #include "federation.h"
 #include "run_state.h"
@@ -33,7 +35,20 @@ class RoundLoop {
   const std::string& stopped_by() const { return stopped_by_; }
 
  private:
+  struct CollectedPair {
+    StepContext context;
+    DisplacementPair pair;
+    int64_t num_samples = 0;
+  };
+
   absl::Status RunRound(ScalarMap& metrics);
+  // What a mapper is told about a round of the server's optimizer.
+  StepContext ContextOf(const RoundTask& task, double lr,
+                        int64_t batch_size) const;
+  // A pair for a mapper that wants one, made by a client; nullopt when none was
+  // wanted or the client was lost.
+  absl::StatusOr<std::optional<CollectedPair>> CollectDisplacement(
+      const RoundTask& task, const std::vector<ClientAssignment>& cohort);
   // Leaves out of the cohort who does not answer in the simulation.
   std::vector<ClientAssignment> Simulate(
       const RoundTask& task, std::vector<ClientAssignment> cohort,
@@ -44,6 +59,7 @@ class RoundLoop {
   void RecordMapper(const ScalarMap& metrics);
   absl::Status ApplyAggregate(const RoundTask& task, RoundResult& result,
                               const PartialMeans& partial_means,
+                              const std::optional<CollectedPair>& pair,
                               ScalarMap& metrics);
   absl::Status CheckSurvivors(
       const RoundResult& result,

@@ -3,6 +3,7 @@
 #include <array>
 #include <charconv>
 #include <map>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -24,10 +25,12 @@ constexpr char kKindKey[] = "fedlb.kind";
 constexpr char kRoundKey[] = "fedlb.round";
 constexpr char kClientKey[] = "fedlb.client";
 constexpr char kNumExamplesKey[] = "fedlb.num_examples";
+constexpr char kNumSamplesKey[] = "fedlb.num_samples";
 constexpr char kWorkKey[] = "fedlb.work";
 constexpr char kLocalStepsKey[] = "fedlb.local_steps";
 constexpr char kLocalEpochsKey[] = "fedlb.local_epochs";
 constexpr char kBaseRoundKey[] = "fedlb.base_round";
+constexpr char kReorderKey[] = "fedlb.reorder";
 constexpr char kLrKey[] = "fedlb.lr";
 // The name of a scalar follows, and of a group, whose value is the number of
 // its tensors: a group may be empty.
@@ -39,6 +42,7 @@ constexpr char kGradientKind[] = "gradient";
 constexpr char kDeltaKind[] = "delta";
 constexpr char kGradientWork[] = "gradient";
 constexpr char kLocalStepsWork[] = "local_steps";
+constexpr char kDisplacementWork[] = "displacement";
 
 constexpr char kWeightsGroup[] = "weights";
 constexpr char kAuxPrefix[] = "aux.";
@@ -177,6 +181,29 @@ absl::Status UnknownValue(const char* key, absl::string_view value) {
                                           absl::CHexEscape(value), "'"));
 }
 
+const char* NameOfWork(RoundWork::Kind kind) {
+  switch (kind) {
+    case RoundWork::Kind::kGradient:
+      return kGradientWork;
+    case RoundWork::Kind::kLocalSteps:
+      return kLocalStepsWork;
+    case RoundWork::Kind::kDisplacement:
+      break;
+  }
+  return kDisplacementWork;
+}
+
+std::optional<RoundWork::Kind> WorkKindOf(absl::string_view name) {
+  for (const RoundWork::Kind kind :
+       {RoundWork::Kind::kGradient, RoundWork::Kind::kLocalSteps,
+        RoundWork::Kind::kDisplacement}) {
+    if (name == NameOfWork(kind)) {
+      return kind;
+    }
+  }
+  return std::nullopt;
+}
+
 absl::StatusOr<RoundTask> ToTask(SafetensorsFile file) {
   const Metadata& metadata = file.metadata;
   FEDLB_ASSIGN_OR_RETURN(const std::string kind, CheckedKind(metadata));
@@ -186,17 +213,20 @@ absl::StatusOr<RoundTask> ToTask(SafetensorsFile file) {
   RoundTask task;
   FEDLB_ASSIGN_OR_RETURN(task.round, GetNumber<int64_t>(metadata, kRoundKey));
   FEDLB_ASSIGN_OR_RETURN(const std::string work, GetText(metadata, kWorkKey));
-  if (work != kGradientWork && work != kLocalStepsWork) {
+  const std::optional<RoundWork::Kind> work_kind = WorkKindOf(work);
+  if (!work_kind.has_value()) {
     return UnknownValue(kWorkKey, work);
   }
-  task.work.kind = work == kGradientWork ? RoundWork::Kind::kGradient
-                                         : RoundWork::Kind::kLocalSteps;
+  task.work.kind = *work_kind;
   FEDLB_ASSIGN_OR_RETURN(task.work.local_steps,
                          GetNumber<int64_t>(metadata, kLocalStepsKey));
   FEDLB_ASSIGN_OR_RETURN(task.work.local_epochs,
                          GetNumber<double>(metadata, kLocalEpochsKey));
   FEDLB_ASSIGN_OR_RETURN(task.work.base_round,
                          GetNumber<int64_t>(metadata, kBaseRoundKey));
+  FEDLB_ASSIGN_OR_RETURN(const auto reorder,
+                         GetNumber<int64_t>(metadata, kReorderKey));
+  task.work.reorder = reorder != 0;
   FEDLB_ASSIGN_OR_RETURN(task.lr, GetNumber<double>(metadata, kLrKey));
   FEDLB_ASSIGN_OR_RETURN(task.scalars, TakeScalars(metadata));
 
@@ -238,6 +268,8 @@ absl::StatusOr<Update> ToUpdate(SafetensorsFile file) {
                          GetNumber<int64_t>(metadata, kClientKey));
   FEDLB_ASSIGN_OR_RETURN(update.num_examples,
                          GetNumber<int64_t>(metadata, kNumExamplesKey));
+  FEDLB_ASSIGN_OR_RETURN(update.num_samples,
+                         GetNumber<int64_t>(metadata, kNumSamplesKey));
   FEDLB_ASSIGN_OR_RETURN(update.local_steps,
                          GetNumber<int64_t>(metadata, kLocalStepsKey));
   FEDLB_ASSIGN_OR_RETURN(update.scalars, TakeScalars(metadata));
@@ -255,12 +287,11 @@ absl::StatusOr<std::string> EncodeTask(const RoundTask& task) {
       {kFormatKey, kFormat},
       {kKindKey, kTaskKind},
       {kRoundKey, absl::StrCat(task.round)},
-      {kWorkKey, task.work.kind == RoundWork::Kind::kGradient
-                     ? kGradientWork
-                     : kLocalStepsWork},
+      {kWorkKey, NameOfWork(task.work.kind)},
       {kLocalStepsKey, absl::StrCat(task.work.local_steps)},
       {kLocalEpochsKey, DecimalOf(task.work.local_epochs)},
       {kBaseRoundKey, absl::StrCat(task.work.base_round)},
+      {kReorderKey, task.work.reorder ? "1" : "0"},
       {kLrKey, DecimalOf(task.lr)},
   };
   AddScalars(task.scalars, file);
@@ -286,6 +317,7 @@ absl::StatusOr<std::string> EncodeUpdate(const Update& update) {
       {kRoundKey, absl::StrCat(update.round)},
       {kClientKey, absl::StrCat(update.client)},
       {kNumExamplesKey, absl::StrCat(update.num_examples)},
+      {kNumSamplesKey, absl::StrCat(update.num_samples)},
       {kLocalStepsKey, absl::StrCat(update.local_steps)},
   };
   AddScalars(update.scalars, file);

@@ -163,6 +163,14 @@ void Scale(double factor, TensorList& tensors) {
   }
 }
 
+TensorList MeanOf(const std::vector<TensorList>& lists) {
+  TensorList mean = ZerosLike(lists.front());
+  for (const TensorList& list : lists) {
+    AddScaled(list, 1.0 / static_cast<double>(lists.size()), mean);
+  }
+  return mean;
+}
+
 double SquaredNorm(const TensorList& tensors) {
   double sum = 0;
   for (const at::Tensor& tensor : tensors) {

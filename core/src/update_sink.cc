@@ -41,8 +41,11 @@ void PartialMeans::Begin(const TensorLayout& layout) {
 }
 
 void PartialMeans::Add(int64_t slot, const Update& update) {
-  groups_[static_cast<size_t>(slot % kMaxPartialMeans)].Add(
-      update.parameters(), static_cast<double>(update.num_examples));
+  const auto tensors = update.groups.find(name_);
+  if (tensors != update.groups.end()) {
+    groups_[static_cast<size_t>(slot % kMaxPartialMeans)].Add(
+        tensors->second, static_cast<double>(update.num_examples));
+  }
 }
 
 std::vector<TensorList> PartialMeans::Means() const {
@@ -61,9 +64,9 @@ UpdateSink::UpdateSink(const RoundTask& task, std::vector<int64_t> cohort,
                        const Compressor& compressor, Aggregator& aggregator,
                        std::vector<UpdateObserver*> observers)
     : round_(task.round),
-      kind_(task.work.kind == RoundWork::Kind::kGradient
-                ? Update::Kind::kGradient
-                : Update::Kind::kDelta),
+      kind_(task.work.kind == RoundWork::Kind::kLocalSteps
+                ? Update::Kind::kDelta
+                : Update::Kind::kGradient),
       cohort_(std::move(cohort)),
       parameters_(std::move(parameters)),
       buffers_(std::move(buffers)),
@@ -153,6 +156,10 @@ absl::Status UpdateSink::CheckUpdate(int64_t slot, const Update& update) const {
     }
     if (name == kBuffersGroup) {
       FEDLB_RETURN_IF_ERROR(Annotate(CheckLayout(buffers_, tensors), "buffers"));
+    }
+    if (name == kUnmappedGradientGroup || name == kDisplacementGroup ||
+        name == kReorderedGroup) {
+      FEDLB_RETURN_IF_ERROR(Annotate(CheckLayout(parameters_, tensors), name));
     }
     if (!std::isfinite(SquaredNorm(tensors))) {
       return absl::InvalidArgumentError(

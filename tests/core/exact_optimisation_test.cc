@@ -3,9 +3,7 @@
 // shares the model, the data and the order of the examples with the run, and
 // nothing else.
 
-#include <cstdlib>
-#include <filesystem>
-#include <memory>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -14,111 +12,47 @@
 
 #include "absl/strings/str_cat.h"
 #include "client_batches.h"
+#include "core/training_testing.h"
 #include "fedlb/config.h"
 #include "fedlb/dataset.h"
 #include "fedlb/experiment.h"
 #include "fedlb/experiment_config.h"
 #include "fedlb/model.h"
 #include "fedlb/partitioner.h"
-#include "fedlb/plugin_loader.h"
 #include "fedlb/registry.h"
-#include "fedlb/safetensors.h"
 #include "gtest/gtest.h"
 
 namespace fedlb {
 namespace {
 
-const ComponentRegistry& Registry() {
-  static const ComponentRegistry& registry = *[] {
-    auto* loaded = new ComponentRegistry();
-    const absl::Status status = LoadPlugins(
-        {.files = {}, .directories = {FEDLB_TEST_PLUGIN_DIR},
-         .use_defaults = false},
-        *loaded);
-    EXPECT_TRUE(status.ok()) << status;
-    return loaded;
-  }();
-  return registry;
+// A small convolutional problem; the tests change what they are about.
+const Settings& Base() {
+  static const auto* const base = new Settings{"rounds=50",
+                                               "seed=3",
+                                               "dataset.name=synthetic",
+                                               "dataset.shape=[1, 12, 12]",
+                                               "dataset.train_size=400",
+                                               "dataset.test_size=20",
+                                               "partitioner.name=iid",
+                                               "model.name=cnn",
+                                               "optimizer.name=sgd",
+                                               "optimizer.lr=0.05",
+                                               "optimizer.momentum=0.9",
+                                               "optimizer.weight_decay=0.001",
+                                               "execution.intra_op_threads=1",
+                                               "evaluation.every_rounds=1000",
+                                               "checkpoint.every_rounds=1000"};
+  return *base;
 }
 
-// A small convolutional problem; the tests change what they are about.
-constexpr char kBase[] = R"(
-rounds = 50
-seed = 3
-[dataset]
-name = "synthetic"
-shape = [1, 12, 12]
-train_size = 400
-test_size = 20
-[partitioner]
-name = "iid"
-[model]
-name = "cnn"
-[optimizer]
-name = "sgd"
-lr = 0.05
-momentum = 0.9
-weight_decay = 0.001
-[execution]
-intra_op_threads = 1
-[evaluation]
-every_rounds = 1000
-[checkpoint]
-every_rounds = 1000
-)";
-
-struct Outcome {
-  TrainResult result;
-  TensorList weights;
-};
-
-class ExactOptimisationTest : public testing::Test {
+class ExactOptimisationTest : public TrainingTest {
  protected:
-  ExactOptimisationTest() {
-    std::string name = testing::TempDir() + "/fedlb-exact-XXXXXX";
-    directory_ = mkdtemp(name.data());
-  }
-  ~ExactOptimisationTest() override {
-    std::filesystem::remove_all(directory_);
+  static ExperimentConfig Configure(const Settings& sets) {
+    return fedlb::Configure(Base() + sets);
   }
 
-  static ExperimentConfig Configure(const std::vector<std::string>& sets) {
-    auto table = ParseToml(kBase, "base");
-    EXPECT_TRUE(table.ok()) << table.status();
-    const auto layers = LoadConfig({.environment = false, .sets = sets});
-    EXPECT_TRUE(layers.ok()) << layers.status();
-    for (const auto& [section, value] : layers->values()) {
-      const auto* keys = value.As<ConfigTable>();
-      if (keys == nullptr) {
-        table->Set(section, value);
-        continue;
-      }
-      for (const auto& [key, setting] : keys->values()) {
-        table->Subtable(section).Set(key, setting);
-      }
-    }
-    auto config = ResolveExperiment(*table, Registry());
-    EXPECT_TRUE(config.ok()) << config.status();
-    return *std::move(config);
-  }
-
-  Outcome Train(const std::vector<std::string>& sets) {
-    const ExperimentConfig config = Configure(sets);
-    auto experiment =
-        Experiment::Create(config, Registry(), Logger::Null());
-    EXPECT_TRUE(experiment.ok()) << experiment.status();
-    TrainOptions options;
-    options.run_dir = absl::StrCat(directory_, "/run", num_runs_++);
-    auto result = (*experiment)->Train(options);
-    EXPECT_TRUE(result.ok()) << result.status();
-    const auto file =
-        ReadSafetensors(absl::StrCat(options.run_dir, "/weights.safetensors"));
-    EXPECT_TRUE(file.ok()) << file.status();
-    Outcome outcome{*std::move(result), {}};
-    for (const auto& [name, tensor] : file->tensors) {
-      outcome.weights.push_back(tensor);
-    }
-    return outcome;
+  Outcome Train(const Settings& sets) {
+    return TrainingTest::Train(Base() + sets);
   }
 
   // `steps` steps of SGD as torch.optim.SGD defines it (v = m v + g + wd w,
@@ -133,13 +67,13 @@ class ExactOptimisationTest : public testing::Test {
     context.seed = static_cast<uint64_t>(config.run.seed);
     context.dtype = config.run.precision == "fp64" ? at::kDouble : at::kFloat;
     context.num_clients = clients;
-    context.registry = &Registry();
+    context.registry = &BuiltPlugins();
     const auto dataset =
-        Registry().Create<Dataset>(config.components.at("dataset"), context);
+        BuiltPlugins().Create<Dataset>(config.components.at("dataset"), context);
     EXPECT_TRUE(dataset.ok()) << dataset.status();
     context.example_shape = (*dataset)->example_shape();
     context.num_classes = (*dataset)->num_classes();
-    const auto partitioner = Registry().Create<Partitioner>(
+    const auto partitioner = BuiltPlugins().Create<Partitioner>(
         config.components.at("partitioner"), context);
     std::vector<int64_t> all;
     for (int64_t i = 0; i < (*dataset)->size(Split::kTrain); ++i) {
@@ -151,7 +85,7 @@ class ExactOptimisationTest : public testing::Test {
                    clients);
     EXPECT_TRUE(partition.ok()) << partition.status();
     const auto model =
-        Registry().Create<Model>(config.components.at("model"), context);
+        BuiltPlugins().Create<Model>(config.components.at("model"), context);
     EXPECT_TRUE(model.ok()) << model.status();
 
     std::vector<ClientState> states(static_cast<size_t>(clients));
@@ -186,16 +120,6 @@ class ExactOptimisationTest : public testing::Test {
     }
     return Clone((*model)->parameters());
   }
-
-  static double RelativeDifference(const TensorList& a, const TensorList& b) {
-    EXPECT_EQ(a.size(), b.size());
-    TensorList difference = Clone(a);
-    AddScaled(b, -1, difference);
-    return std::sqrt(SquaredNorm(difference) / SquaredNorm(b));
-  }
-
-  std::string directory_;
-  int num_runs_ = 0;
 };
 
 struct Case {
@@ -341,12 +265,12 @@ TEST_F(ExactOptimisationTest, SavedConfigGivesTheSameRun) {
       {.files = {absl::StrCat(first.result.run_dir, "/config.toml")},
        .environment = false});
   ASSERT_TRUE(table.ok()) << table.status();
-  const auto config = ResolveExperiment(*table, Registry());
+  const auto config = ResolveExperiment(*table, BuiltPlugins());
   ASSERT_TRUE(config.ok()) << config.status();
-  auto experiment = Experiment::Create(*config, Registry(), Logger::Null());
+  auto experiment = Experiment::Create(*config, BuiltPlugins(), Logger::Null());
   ASSERT_TRUE(experiment.ok()) << experiment.status();
   TrainOptions options;
-  options.run_dir = directory_ + "/again";
+  options.run_dir = NewFolder();
   const auto again = (*experiment)->Train(options);
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ(again->weights_sha256, first.result.weights_sha256);

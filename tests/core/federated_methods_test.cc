@@ -1,14 +1,8 @@
 // Sync policies and client algorithms whose effect shows only in whole runs:
 // several rounds, clients that remember, interruptions.
 
-#include <unistd.h>
-
-#include <atomic>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
-#include <filesystem>
-#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -18,15 +12,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "client_batches.h"
-#include "fedlb/config.h"
+#include "core/training_testing.h"
 #include "fedlb/dataset.h"
 #include "fedlb/experiment.h"
 #include "fedlb/experiment_config.h"
 #include "fedlb/model.h"
 #include "fedlb/partitioner.h"
-#include "fedlb/plugin_loader.h"
 #include "fedlb/registry.h"
-#include "fedlb/safetensors.h"
 #include "fedlb/status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -35,27 +27,6 @@ namespace fedlb {
 namespace {
 
 using ::testing::HasSubstr;
-
-using Settings = std::vector<std::string>;
-
-const ComponentRegistry& Registry() {
-  static const ComponentRegistry& registry = *[] {
-    auto* loaded = new ComponentRegistry();
-    const absl::Status status =
-        LoadPlugins({.files = {},
-                     .directories = {FEDLB_TEST_PLUGIN_DIR},
-                     .use_defaults = false},
-                    *loaded);
-    EXPECT_TRUE(status.ok()) << status;
-    return loaded;
-  }();
-  return registry;
-}
-
-Settings operator+(Settings left, const Settings& right) {
-  left.insert(left.end(), right.begin(), right.end());
-  return left;
-}
 
 // Four clients with unequal shares of a problem with 3 classes, in double.
 const Settings& Base() {
@@ -86,102 +57,7 @@ const Settings& SelSync() {
   return *settings;
 }
 
-ExperimentConfig Configure(const Settings& sets) {
-  const auto table = LoadConfig({.environment = false, .sets = sets});
-  EXPECT_TRUE(table.ok()) << table.status();
-  auto config = ResolveExperiment(*table, Registry());
-  EXPECT_TRUE(config.ok()) << config.status();
-  return *std::move(config);
-}
-
-struct Outcome {
-  TrainResult result;
-  TensorList weights;
-};
-
-class FederatedMethodsTest : public testing::Test {
- protected:
-  FederatedMethodsTest() {
-    std::string name = testing::TempDir() + "/fedlb-methods-XXXXXX";
-    directory_ = mkdtemp(name.data());
-  }
-  ~FederatedMethodsTest() override { std::filesystem::remove_all(directory_); }
-
-  std::string NewFolder() {
-    return absl::StrCat(directory_, "/run", num_runs_++);
-  }
-
-  Outcome Train(const Settings& sets) {
-    auto experiment =
-        Experiment::Create(Configure(sets), Registry(), Logger::Null());
-    EXPECT_TRUE(experiment.ok()) << experiment.status();
-    TrainOptions options;
-    options.run_dir = NewFolder();
-    auto result = (*experiment)->Train(options);
-    EXPECT_TRUE(result.ok()) << result.status();
-    return {*std::move(result), WeightsIn(options.run_dir)};
-  }
-
-  // Stops after `round` rounds and goes on in a new process, as it were.
-  Outcome TrainInterrupted(const Settings& sets, int64_t round) {
-    std::atomic<int> stop = 0;
-    TrainOptions options;
-    options.run_dir = NewFolder();
-    options.stop = &stop;
-    options.on_progress = [&](const RoundProgress& progress) {
-      stop = progress.round == round ? 1 : 0;
-    };
-    auto first =
-        Experiment::Create(Configure(sets), Registry(), Logger::Null());
-    EXPECT_TRUE(first.ok()) << first.status();
-    EXPECT_EQ(FailureOf((*first)->Train(options).status()),
-              Failure::kInterrupted);
-    stop = 0;
-    options.resume = true;
-    options.on_progress = nullptr;
-    auto second =
-        Experiment::Create(Configure(sets), Registry(), Logger::Null());
-    auto result = (*second)->Train(options);
-    EXPECT_TRUE(result.ok()) << result.status();
-    return {*std::move(result), WeightsIn(options.run_dir)};
-  }
-
-  // What ends a run before its first round.
-  absl::Status RefusalOf(const Settings& sets) {
-    auto experiment =
-        Experiment::Create(Configure(sets), Registry(), Logger::Null());
-    if (!experiment.ok()) {
-      return experiment.status();
-    }
-    const absl::Status planned = (*experiment)->Plan(nullptr).status();
-    TrainOptions options;
-    options.run_dir = NewFolder();
-    const absl::Status trained = (*experiment)->Train(options).status();
-    EXPECT_EQ(planned.ToString(), trained.ToString());
-    return trained;
-  }
-
-  static TensorList WeightsIn(const std::string& run_dir) {
-    const auto file =
-        ReadSafetensors(absl::StrCat(run_dir, "/weights.safetensors"));
-    EXPECT_TRUE(file.ok()) << file.status();
-    TensorList weights;
-    for (const auto& [name, tensor] : file->tensors) {
-      weights.push_back(tensor);
-    }
-    return weights;
-  }
-
-  static double RelativeDifference(const TensorList& a, const TensorList& b) {
-    EXPECT_EQ(a.size(), b.size());
-    TensorList difference = Clone(a);
-    AddScaled(b, -1, difference);
-    return std::sqrt(SquaredNorm(difference) / SquaredNorm(b));
-  }
-
-  std::string directory_;
-  int num_runs_ = 0;
-};
+using FederatedMethodsTest = TrainingTest;
 
 // Algorithm 1 of the SelSync paper written down with tensor operations. It has
 // the model, the data and the order of the examples in common with a run.
@@ -198,13 +74,13 @@ SelSyncReference PlainSelSync(const Settings& sets, int64_t rounds,
   context.seed = static_cast<uint64_t>(config.run.seed);
   context.dtype = at::kDouble;
   context.num_clients = config.federation.clients;
-  context.registry = &Registry();
+  context.registry = &BuiltPlugins();
   const auto dataset =
-      Registry().Create<Dataset>(config.components.at("dataset"), context);
+      BuiltPlugins().Create<Dataset>(config.components.at("dataset"), context);
   EXPECT_TRUE(dataset.ok()) << dataset.status();
   context.example_shape = (*dataset)->example_shape();
   context.num_classes = (*dataset)->num_classes();
-  const auto partitioner = Registry().Create<Partitioner>(
+  const auto partitioner = BuiltPlugins().Create<Partitioner>(
       config.components.at("partitioner"), context);
   EXPECT_TRUE(partitioner.ok()) << partitioner.status();
   std::vector<int64_t> all;
@@ -217,7 +93,7 @@ SelSyncReference PlainSelSync(const Settings& sets, int64_t rounds,
                  config.federation.clients);
   EXPECT_TRUE(partition.ok()) << partition.status();
   const auto model =
-      Registry().Create<Model>(config.components.at("model"), context);
+      BuiltPlugins().Create<Model>(config.components.at("model"), context);
   EXPECT_TRUE(model.ok()) << model.status();
 
   TensorList parameters;
@@ -406,7 +282,7 @@ TEST_F(FederatedMethodsTest, PlansOfTheMethodsAreMade) {
                              {"client_algorithm.name=scaffold"},
                              {"client_algorithm.name=feddyn"},
                              {"sync_policy.name=post_local"}}) {
-    auto experiment = Experiment::Create(Configure(Base() + method), Registry(),
+    auto experiment = Experiment::Create(Configure(Base() + method), BuiltPlugins(),
                                          Logger::Null());
     ASSERT_TRUE(experiment.ok()) << experiment.status();
     const auto plan = (*experiment)->Plan(nullptr);

@@ -238,8 +238,8 @@ TEST(PartialMeansTest, GroupsFollowThePositionInTheCohort) {
   }
   const std::vector<TensorList> groups = means.Means();
   ASSERT_EQ(groups.size(), static_cast<size_t>(kMaxPartialMeans));
-  // Slots 0 and 8 with 1 and 9 examples: (0 + 72) / 10.
-  EXPECT_FLOAT_EQ(groups[0][0][0].item<float>(), 7.2f);
+  // Slots 0 and 16 with 1 and 17 examples: (0 + 272) / 18.
+  EXPECT_FLOAT_EQ(groups[0][0][0].item<float>(), 272.0f / 18);
   EXPECT_FLOAT_EQ(groups[2][0][0].item<float>(), 2.0f);
 }
 

@@ -60,6 +60,7 @@ struct ExperimentPlan {
   int64_t dataset_bytes = 0;
   int64_t model_bytes = 0;         // weights and gradients, all workers
   int64_t optimizer_bytes = 0;     // all workers
+  int64_t mapper_bytes = 0;        // server and, with client scope, all workers
   int64_t client_state_bytes = 0;  // all clients
   // Measured on a few steps of the largest batch.
   int64_t peak_step_bytes = 0;
@@ -155,6 +156,11 @@ class FEDLB_API Experiment {
   // kInputFile: weights missing, damaged or of another model.
   virtual absl::StatusOr<EvaluationReport> Evaluate(
       const EvaluateOptions& options) = 0;
+
+  // Writes the gradient mapper with what it has learnt in Train (mapper_file.h).
+  //
+  // kStorage: as WriteFileDurably.
+  virtual absl::Status SaveMapper(const std::string& path) const = 0;
 
   virtual const ExperimentConfig& config() const = 0;
 };

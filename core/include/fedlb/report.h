@@ -64,6 +64,19 @@ struct Report {
 FEDLB_API absl::StatusOr<Report> RenderReport(
     const std::vector<std::string>& run_dirs);
 
+// Runs that differ in their seed only.
+struct RunGroup {
+  std::string name;
+  std::vector<std::string> run_dirs;
+};
+
+// A page that compares groups: curves of the mean with bands of one standard
+// deviation, and the distribution of gains of all runs of a group together.
+//
+// kInputFile: as above.
+FEDLB_API absl::StatusOr<std::string> RenderGroupComparison(
+    const std::string& title, const std::vector<RunGroup>& groups);
+
 }  // namespace fedlb
 
 #endif  // FEDLB_REPORT_H_

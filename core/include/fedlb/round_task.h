@@ -20,16 +20,22 @@ struct RoundWork {
   enum class Kind {
     kGradient,    // the gradient of one batch at the round's weights (BSP)
     kLocalSteps,  // optimizer steps from the round's weights (FedAvg)
+    // Both at once, for a teacher: the gradient of local_steps batches together
+    // at the round's weights, and where local_steps plain SGD steps lead, one
+    // over each of these batches. The client's state stays as it is.
+    kDisplacement,
   };
   Kind kind = Kind::kGradient;
   // With kLocalSteps one of the two is positive: steps, or passes over the
-  // client's examples.
+  // client's examples. With kDisplacement the number of steps.
   int64_t local_steps = 0;
   double local_epochs = 0;
   // With kLocalSteps and a value of 0 or more, a client whose own weights began
   // with the server's of this round goes on from its own; all other clients,
   // and all with -1, begin with the task's.
   int64_t base_round = -1;
+  // With kDisplacement: whether to answer with kReorderedGroup, too.
+  bool reorder = false;
 };
 
 // The same for every client of the round.
@@ -66,8 +72,9 @@ struct Update {
   int64_t local_steps = 0;
   // Examples whose gradient was taken, with repetitions.
   int64_t num_samples = 0;
-  // kParametersGroup, kBuffersGroup when the model has buffers, and whatever
-  // the client algorithm adds.
+  // kParametersGroup, kBuffersGroup when the model has buffers,
+  // kUnmappedGradientGroup when a client-scope mapper asks for partial means,
+  // and whatever the client algorithm adds.
   TensorGroups groups;
   ScalarMap scalars;
 
@@ -77,6 +84,12 @@ struct Update {
 
 inline constexpr char kParametersGroup[] = "parameters";
 inline constexpr char kBuffersGroup[] = "buffers";
+// The answers to kDisplacement beside the gradient: (w_0 - w_K) / lr after the K
+// steps, and the same with the examples dealt to the batches in another order.
+inline constexpr char kDisplacementGroup[] = "displacement";
+inline constexpr char kReorderedGroup[] = "displacement_reordered";
+// The mean over the local steps of the gradients that the mapper was given.
+inline constexpr char kUnmappedGradientGroup[] = "unmapped_gradient";
 // The scalar of an update with a client's vote for synchronisation, 0 or 1.
 inline constexpr char kSyncVote[] = "sync_vote";
 

@@ -23,7 +23,7 @@ struct TensorSpec {
   std::vector<int64_t> sizes;
   at::ScalarType dtype = at::ScalarType::Float;
 
-  int64_t numel() const;
+  FEDLB_API int64_t numel() const;
   friend bool operator==(const TensorSpec&, const TensorSpec&) = default;
 };
 
@@ -53,6 +53,9 @@ FEDLB_API void AddScaled(const TensorList& source, double factor,
 
 // tensors[i] *= factor, in place.
 FEDLB_API void Scale(double factor, TensorList& tensors);
+
+// The element-wise mean of one or more lists of the same shapes.
+FEDLB_API TensorList MeanOf(const std::vector<TensorList>& lists);
 
 // Sum of squares over all elements of all tensors, accumulated in double. Not
 // finite exactly when some element is not finite (or is beyond 1e150).

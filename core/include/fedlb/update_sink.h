@@ -43,15 +43,21 @@ class FEDLB_API UpdateObserver {
   virtual void Add(int64_t slot, const Update& update) = 0;
 };
 
-// The means of the groups {slot mod kMaxPartialMeans}, weighted by examples.
+// The means of the groups {slot mod kMaxPartialMeans}, weighted by examples, of
+// the tensors that updates carry under one name. Updates without it count for
+// nothing.
 class FEDLB_API PartialMeans final : public UpdateObserver {
  public:
+  explicit PartialMeans(std::string name = kParametersGroup)
+      : name_(std::move(name)) {}
+
   void Begin(const TensorLayout& layout) override;
   void Add(int64_t slot, const Update& update) override;
   // Groups that received no update are left out.
   std::vector<TensorList> Means() const;
 
  private:
+  const std::string name_;
   std::vector<WeightedMean> groups_;
 };
 

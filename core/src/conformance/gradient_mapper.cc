@@ -1,6 +1,7 @@
 #include "fedlb/gradient_mapper.h"
 
 #include <cmath>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -15,6 +16,16 @@ TensorLayout GradientLayout(at::ScalarType dtype) {
           {"conv.bias", {8}, dtype},
           {"fc.weight", {10, 32}, dtype},
           {"fc.bias", {10}, dtype}};
+}
+
+absl::StatusOr<std::unique_ptr<GradientMapper>> MakeMapper(
+    const Suite& suite, at::ScalarType dtype = at::kFloat) {
+  ComponentContext context = suite.Context();
+  context.dtype = dtype;
+  FEDLB_ASSIGN_OR_RETURN(auto mapper, suite.Create<GradientMapper>(context));
+  FEDLB_RETURN_IF_ERROR(
+      Annotate(mapper->Prepare(GradientLayout(dtype)), "Prepare"));
+  return mapper;
 }
 
 // Step `step` of a run: a gradient whose partial means, where they are asked
@@ -67,9 +78,7 @@ absl::StatusOr<TensorList> RunSteps(GradientMapper& mapper, int64_t begin,
 
 absl::Status CheckShape(const Suite& suite) {
   for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
-    ComponentContext context = suite.Context();
-    context.dtype = dtype;
-    FEDLB_ASSIGN_OR_RETURN(auto mapper, suite.Create<GradientMapper>(context));
+    FEDLB_ASSIGN_OR_RETURN(auto mapper, MakeMapper(suite, dtype));
     for (int64_t step = 0; step < 5; ++step) {
       MapperStep made = MakeStep(*mapper, step, dtype);
       FEDLB_RETURN_IF_ERROR(mapper->Map(made.context, made.gradient));
@@ -83,7 +92,7 @@ absl::Status CheckShape(const Suite& suite) {
 }
 
 absl::Status CheckZero(const Suite& suite) {
-  FEDLB_ASSIGN_OR_RETURN(auto mapper, suite.Create<GradientMapper>());
+  FEDLB_ASSIGN_OR_RETURN(auto mapper, MakeMapper(suite));
   for (int64_t step = 0; step < 3; ++step) {
     MapperStep made = MakeStep(*mapper, step);
     Scale(0, made.gradient);
@@ -98,7 +107,7 @@ absl::Status CheckZero(const Suite& suite) {
 }
 
 absl::Status CheckInputs(const Suite& suite) {
-  FEDLB_ASSIGN_OR_RETURN(auto mapper, suite.Create<GradientMapper>());
+  FEDLB_ASSIGN_OR_RETURN(auto mapper, MakeMapper(suite));
   MapperStep made = MakeStep(*mapper, 0);
   const MapperStep original = MakeStep(*mapper, 0);
   FEDLB_RETURN_IF_ERROR(mapper->Map(made.context, made.gradient));
@@ -114,7 +123,7 @@ absl::Status CheckInputs(const Suite& suite) {
 }
 
 absl::Status CheckOldGradients(const Suite& suite) {
-  FEDLB_ASSIGN_OR_RETURN(auto mapper, suite.Create<GradientMapper>());
+  FEDLB_ASSIGN_OR_RETURN(auto mapper, MakeMapper(suite));
   FEDLB_ASSIGN_OR_RETURN(const TensorList first, RunSteps(*mapper, 0, 1));
   const TensorList kept = Clone(first);
   FEDLB_RETURN_IF_ERROR(RunSteps(*mapper, 1, 3).status());
@@ -122,16 +131,16 @@ absl::Status CheckOldGradients(const Suite& suite) {
 }
 
 absl::Status CheckRepeats(const Suite& suite) {
-  FEDLB_ASSIGN_OR_RETURN(auto first, suite.Create<GradientMapper>());
-  FEDLB_ASSIGN_OR_RETURN(auto second, suite.Create<GradientMapper>());
+  FEDLB_ASSIGN_OR_RETURN(auto first, MakeMapper(suite));
+  FEDLB_ASSIGN_OR_RETURN(auto second, MakeMapper(suite));
   FEDLB_ASSIGN_OR_RETURN(const TensorList a, RunSteps(*first, 0, 4));
   FEDLB_ASSIGN_OR_RETURN(const TensorList b, RunSteps(*second, 0, 4));
   return ExpectSameBits(a, b, "mapped gradients of two instances");
 }
 
 absl::Status CheckResume(const Suite& suite) {
-  FEDLB_ASSIGN_OR_RETURN(auto steady, suite.Create<GradientMapper>());
-  FEDLB_ASSIGN_OR_RETURN(auto resumed, suite.Create<GradientMapper>());
+  FEDLB_ASSIGN_OR_RETURN(auto steady, MakeMapper(suite));
+  FEDLB_ASSIGN_OR_RETURN(auto resumed, MakeMapper(suite));
   FEDLB_RETURN_IF_ERROR(RunSteps(*steady, 0, 5).status());
   FEDLB_RETURN_IF_ERROR(
       Annotate(resumed->LoadState(steady->SaveState()), "LoadState"));
@@ -141,7 +150,7 @@ absl::Status CheckResume(const Suite& suite) {
 }
 
 absl::Status CheckRefusals(const Suite& suite) {
-  FEDLB_ASSIGN_OR_RETURN(auto mapper, suite.Create<GradientMapper>());
+  FEDLB_ASSIGN_OR_RETURN(auto mapper, MakeMapper(suite));
   MapperStep made = MakeStep(*mapper, 0);
   TensorList empty;
   FEDLB_RETURN_IF_ERROR(ExpectCode(mapper->Map(made.context, empty),
@@ -157,7 +166,7 @@ absl::Status CheckRefusals(const Suite& suite) {
 }
 
 absl::Status CheckReport(const Suite& suite) {
-  FEDLB_ASSIGN_OR_RETURN(auto mapper, suite.Create<GradientMapper>());
+  FEDLB_ASSIGN_OR_RETURN(auto mapper, MakeMapper(suite));
   for (int64_t step = 0; step < 4; ++step) {
     FEDLB_RETURN_IF_ERROR(RunSteps(*mapper, step, step + 1).status());
     for (const auto& [name, value] : mapper->Report()) {

@@ -34,6 +34,7 @@ const std::map<std::string, SuiteFunction>& SuitesByKind() {
       {"partitioner", CheckPartitioner},
       {"sampler", CheckSampler},
       {"sync_policy", CheckSyncPolicy},
+      {"teacher", CheckTeacher},
       {"transport", CheckTransport}};
   return *suites;
 }

@@ -101,6 +101,7 @@ void CheckOptimizer(Suite& suite);
 void CheckPartitioner(Suite& suite);
 void CheckSampler(Suite& suite);
 void CheckSyncPolicy(Suite& suite);
+void CheckTeacher(Suite& suite);
 void CheckTransport(Suite& suite);
 
 }  // namespace fedlb::conformance

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <functional>
+#include <map>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -12,6 +13,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "fedlb/sweep.h"
 #include "report/density.h"
 
 namespace fedlb {
@@ -244,8 +246,9 @@ json DensitySeries(const std::string& name, size_t color,
   return Series(name, color, std::move(points));
 }
 
-// The lower panels of figures 7 and 8 of the paper.
-void AddDensities(const std::vector<const RunHistory*>& runs,
+// The lower panels of figures 7 and 8 of the paper, of one list of gains for
+// every name.
+void AddDensities(const std::vector<std::vector<double>>& gains,
                   const std::vector<std::string>& names, json& charts) {
   json chart = {{"id", "gain_density"},
                 {"title", "Distribution of the gain \u03b3 over rounds"},
@@ -253,8 +256,8 @@ void AddDensities(const std::vector<const RunHistory*>& runs,
                 {"x", kGainAxis},
                 {"y", "density"},
                 {"series", json::array()}};
-  for (size_t i = 0; i < runs.size(); ++i) {
-    const Density density = EstimateDensity(runs[i]->gains);
+  for (size_t i = 0; i < gains.size(); ++i) {
+    const Density density = EstimateDensity(gains[i]);
     if (!density.x.empty()) {
       chart["series"].push_back(DensitySeries(names[i], i, density));
     }
@@ -346,13 +349,73 @@ void AddCompared(const std::vector<RunHistory>& runs,
   }
 }
 
+// A metric's mean over the runs of a group, round by round where all of them
+// have it.
+json GroupPoints(const std::vector<RunHistory>& runs, const char* key,
+                 bool switchable) {
+  struct Sums {
+    std::vector<double> values;
+    double samples = 0;
+    double seconds = 0;
+  };
+  std::map<int64_t, Sums> rounds;
+  for (const RunHistory& run : runs) {
+    for (const CurvePoint& point : run.curve(key).Points()) {
+      Sums& sums = rounds[point.round];
+      sums.values.push_back(point.value);
+      sums.samples += point.samples;
+      sums.seconds += point.seconds;
+    }
+  }
+  json points = {{"round", json::array()},
+                 {"value", json::array()},
+                 {"low", json::array()},
+                 {"high", json::array()}};
+  const auto count = static_cast<double>(runs.size());
+  for (const auto& [round, sums] : rounds) {
+    if (sums.values.size() != runs.size()) {
+      continue;
+    }
+    const Spread spread = MeanAndDeviation(sums.values);
+    points["round"].push_back(round);
+    points["value"].push_back(Rounded(spread.mean));
+    points["low"].push_back(Rounded(spread.mean - spread.deviation));
+    points["high"].push_back(Rounded(spread.mean + spread.deviation));
+    if (switchable) {
+      points["samples"].push_back(Rounded(sums.samples / count));
+      points["seconds"].push_back(Rounded(sums.seconds / count));
+    }
+  }
+  return points;
+}
+
+void AddGroups(const std::vector<std::vector<RunHistory>>& groups,
+               const std::vector<std::string>& names,
+               const std::vector<ChartSpec>& specs, json& charts) {
+  for (const ChartSpec& spec : specs) {
+    json chart = LineChart(spec);
+    bool flat = true;
+    for (size_t i = 0; i < groups.size(); ++i) {
+      const char* key = spec.series.front().key;
+      json points = GroupPoints(groups[i], key, spec.switchable);
+      if (!points["round"].empty()) {
+        flat = flat && groups[i].front().curve(key).flat();
+        chart["series"].push_back(Series(names[i], i, std::move(points)));
+      }
+    }
+    if (!flat) {
+      charts.push_back(std::move(chart));
+    }
+  }
+}
+
 }  // namespace
 
 json ChartsOfRun(const RunHistory& run) {
   json charts = json::array();
   AddCurves(run, CurvesBeforeGain(), charts);
   AddThreshold(run, charts);
-  AddDensities({&run}, {"\u03b3"}, charts);
+  AddDensities({run.gains}, {"\u03b3"}, charts);
   AddMapperCurves(run, charts);
   AddClientSpread(run, charts);
   AddCurves(run, CurvesAfterClients(), charts);
@@ -364,12 +427,29 @@ json ChartsOfComparison(const std::vector<RunHistory>& runs,
                         const std::vector<std::string>& names) {
   json charts = json::array();
   AddCompared(runs, names, ComparedBeforeGain(), charts);
-  std::vector<const RunHistory*> pointers;
+  std::vector<std::vector<double>> gains;
   for (const RunHistory& run : runs) {
-    pointers.push_back(&run);
+    gains.push_back(run.gains);
   }
-  AddDensities(pointers, names, charts);
+  AddDensities(gains, names, charts);
   AddCompared(runs, names, ComparedAfterGain(), charts);
+  return charts;
+}
+
+json ChartsOfGroups(const std::vector<std::vector<RunHistory>>& groups,
+                    const std::vector<std::string>& names) {
+  json charts = json::array();
+  AddGroups(groups, names, ComparedBeforeGain(), charts);
+  std::vector<std::vector<double>> gains;
+  for (const std::vector<RunHistory>& group : groups) {
+    gains.emplace_back();
+    for (const RunHistory& run : group) {
+      gains.back().insert(gains.back().end(), run.gains.begin(),
+                          run.gains.end());
+    }
+  }
+  AddDensities(gains, names, charts);
+  AddGroups(groups, names, ComparedAfterGain(), charts);
   return charts;
 }
 

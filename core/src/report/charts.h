@@ -18,7 +18,8 @@ namespace fedlb {
 //
 // kind "line": series {name, color, points {round, value}}; with `switchable`
 //   the points carry samples, seconds and, where there is a clock,
-//   virtual_seconds, too. `critical` lists [first, last] of shaded rounds,
+//   virtual_seconds, too; with low and high in the points a band is filled
+//   between these. `critical` lists [first, last] of shaded rounds,
 //   `level` {name, value} is a horizontal line.
 // kind "band": three such series, the space between the outer ones filled.
 // kind "area": the same with points {x, value}.
@@ -30,6 +31,11 @@ nlohmann::json ChartsOfRun(const RunHistory& run);
 // One series per run, called by its name in `names`.
 nlohmann::json ChartsOfComparison(const std::vector<RunHistory>& runs,
                                   const std::vector<std::string>& names);
+
+// One series per group of runs, its mean with a band of one standard deviation
+// on either side, called by its name in `names`.
+nlohmann::json ChartsOfGroups(const std::vector<std::vector<RunHistory>>& groups,
+                              const std::vector<std::string>& names);
 
 }  // namespace fedlb
 

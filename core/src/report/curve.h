@@ -15,6 +15,7 @@ namespace fedlb {
 // A value and where the run stood when it was measured.
 struct CurvePoint {
   int64_t round = 0;
+  double steps = 0;
   double samples = 0;
   double seconds = 0;
   double virtual_seconds = 0;

@@ -92,9 +92,35 @@
     };
   }
 
-  const datasets = spec => spec.series.map(
-      (series, i) => spec.kind === 'bars' ? barDataset(spec, series)
-                                          : lineDataset(spec, series, i));
+  // The edges of a series' band, the upper one filled down to the lower one.
+  function bandDatasets(spec, series, index) {
+    const x = series.points[columnOf(spec)];
+    const edge = values => ({
+      data: values.map((y, i) => ({x: x[i], y})),
+      hidden: series.hidden,
+      bandOf: index,
+      borderWidth: 0,
+      pointRadius: 0,
+      pointHitRadius: 0,
+    });
+    return [edge(series.points.low), {
+      ...edge(series.points.high),
+      fill: '-1',
+      backgroundColor: seriesColor(series) + '2e',
+    }];
+  }
+
+  // Those of the series come first, in their order.
+  function datasets(spec) {
+    if (spec.kind === 'bars') {
+      return spec.series.map(series => barDataset(spec, series));
+    }
+    return [
+      ...spec.series.map((series, i) => lineDataset(spec, series, i)),
+      ...spec.series.flatMap((series, i) =>
+          series.points.low ? bandDatasets(spec, series, i) : []),
+    ];
+  }
 
   function extent(spec) {
     const column = columnOf(spec);
@@ -192,6 +218,7 @@
     }
     return {
       callbacks,
+      filter: item => item.dataset.bandOf === undefined,
       backgroundColor: color('card'),
       titleColor: color('text'),
       bodyColor: color('text'),
@@ -236,7 +263,11 @@
       const show = !chart.isDatasetVisible(index);
       entry.setAttribute('aria-pressed', String(show));
       series.hidden = !show;
-      chart.setDatasetVisibility(index, show);
+      chart.data.datasets.forEach((dataset, i) => {
+        if (i === index || dataset.bandOf === index) {
+          chart.setDatasetVisibility(i, show);
+        }
+      });
       chart.update();
     });
     return entry;

@@ -184,6 +184,7 @@ class RoundReader {
     summary.evaluation_seconds += NumberAt(round, "evaluation_seconds", 0);
     CurvePoint point = {
         .round = number,
+        .steps = static_cast<double>(summary.steps),
         .samples = static_cast<double>(summary.samples),
         .seconds = summary.seconds,
         .virtual_seconds = NumberAt(round, "virtual_seconds", 0)};

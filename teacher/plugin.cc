@@ -1,0 +1,17 @@
+#include "fedlb/plugin.h"
+
+#include "subspace_autoencoder.h"
+#include "teacher_mapper.h"
+
+namespace fedlb::teacher {
+namespace {
+
+void RegisterComponents(PluginRegistrar& registrar) {
+  registrar.Add<SubspaceAutoencoder>();
+  registrar.Add<TeacherMapper>();
+}
+
+}  // namespace
+}  // namespace fedlb::teacher
+
+FEDLB_PLUGIN("teacher", "0.1.0", fedlb::teacher::RegisterComponents);

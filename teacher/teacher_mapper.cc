@@ -1,0 +1,293 @@
+#include "teacher_mapper.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "fedlb/registry.h"
+#include "fedlb/status.h"
+
+namespace fedlb::teacher {
+namespace {
+
+constexpr char kNameKey[] = "name";
+constexpr char kTeacherKey[] = "teacher";
+constexpr char kScores[] = "pair_scores";
+
+double SecondsSince(absl::Time start) {
+  return absl::ToDoubleSeconds(absl::Now() - start);
+}
+
+// The options of a file's teacher, with those of `options` that were not left
+// at the default.
+ConfigTable TeacherTable(const TeacherMapperOptions& options,
+                         const std::optional<MapperFile>& file) {
+  ConfigTable table = TeacherMapperOptions().teacher;
+  if (file.has_value()) {
+    const ConfigValue* kept = file->options.Find(kTeacherKey);
+    if (kept != nullptr && kept->As<ConfigTable>() != nullptr) {
+      table = *kept->As<ConfigTable>();
+    }
+  }
+  const bool same_teacher =
+      options.teacher.Find(kNameKey) == nullptr ||
+      *options.teacher.Find(kNameKey) == *table.Find(kNameKey);
+  if (!same_teacher && !file.has_value()) {
+    return options.teacher;
+  }
+  for (const auto& [key, value] : options.teacher.values()) {
+    table.Set(key, value);
+  }
+  return table;
+}
+
+}  // namespace
+
+ConfigTable TeacherMapperOptions::NamedTable(const char* name) {
+  ConfigTable table;
+  table.Set(kNameKey, ConfigValue(std::string(name)));
+  return table;
+}
+
+ParamSchema<TeacherMapperOptions> TeacherMapper::Schema() {
+  return ParamSchema<Options>()
+      .Add(
+          "small_batch_size", &Options::small_batch_size,
+          "Examples in a step of the small batch. One step of a batch B stands "
+          "for B / small_batch_size of its steps, at the same learning rate.",
+          AtLeast(1))
+      .Add("file", &Options::file,
+           "A teacher that fedlb teacher-fit wrote, to begin with; empty to "
+           "begin with none.")
+      .Add("teacher", &Options::teacher,
+           "The teacher's name, \"subspace_autoencoder\" by default, and "
+           "options. With a file they are the file's where they are not given.")
+      .AddChoice("refit", &Options::refit,
+                 {{"never", Refit::kNever},
+                  {"every", Refit::kEvery},
+                  {"critical", Refit::kCritical}},
+                 "When a client is asked for a pair of a gradient and a "
+                 "displacement to fit the teacher to: never, every refit_every "
+                 "rounds, or in those rounds only while training is critical.")
+      .Add("refit_every", &Options::refit_every,
+           "Rounds from one such pair to the next.", AtLeast(1))
+      .Add("first_pairs", &Options::first_pairs,
+           "Pairs at the beginning, one every other round, unless refit = "
+           "\"never\".",
+           AtLeast(0))
+      .Add(
+          "reorder", &Options::reorder,
+          "Whether pairs come with a second displacement, of the same examples "
+          "in another order, which shows what no teacher can predict.")
+      .Add("max_norm_ratio", &Options::max_norm_ratio,
+           "Where the teacher makes the gradient longer than this many times "
+           "its norm, or shorter than one part in as many, the gradient stays "
+           "as it is.",
+           GreaterThan(1));
+}
+
+absl::StatusOr<std::unique_ptr<TeacherMapper>> TeacherMapper::Create(
+    const Options& options, const ComponentContext& context) {
+  if (context.registry == nullptr) {
+    return absl::FailedPreconditionError(
+        "the mapper teacher needs a registry to take its teacher from");
+  }
+  std::optional<MapperFile> file;
+  if (!options.file.empty()) {
+    FEDLB_ASSIGN_OR_RETURN(file, ReadMapperFile(options.file));
+    const ConfigValue* name = file->options.Find(kNameKey);
+    if (name == nullptr || !(*name == ConfigValue(std::string(kName)))) {
+      return InputFileError(
+          absl::StrCat(options.file, ": not a file of the mapper teacher"));
+    }
+  }
+  FEDLB_ASSIGN_OR_RETURN(
+      std::unique_ptr<Teacher> teacher,
+      context.registry->Create<Teacher>(TeacherTable(options, file), context));
+  if (options.refit != Refit::kNever && !teacher->CanFit()) {
+    return ConfigError(
+        "gradient_mapper.refit has nothing to fit: this teacher takes no pairs "
+        "with its options (subspace_autoencoder: coordinates = \"raw\" and a "
+        "rank of 1 or more)");
+  }
+  return std::unique_ptr<TeacherMapper>(new TeacherMapper(
+      options, std::move(teacher), std::move(file), context.logger));
+}
+
+absl::Status TeacherMapper::Prepare(const TensorLayout& layout) {
+  FEDLB_RETURN_IF_ERROR(Annotate(teacher_->Prepare(layout), "teacher"));
+  if (!file_.has_value()) {
+    return absl::OkStatus();
+  }
+  FEDLB_RETURN_IF_ERROR(CheckMapperFileFits(options_.file, *file_, layout));
+  const absl::Status loaded = LoadState(file_->state);
+  if (!loaded.ok()) {
+    return InputFileError(absl::StrCat(options_.file, ": ", loaded.message()));
+  }
+  file_.reset();
+  return absl::OkStatus();
+}
+
+ScalarMap TeacherMapper::Report() const {
+  ScalarMap report = teacher_->Report();
+  if (fell_back_) {
+    for (auto& [name, value] : report) {
+      value = 0;
+    }
+    report["gain"] = report["norm_ratio"] = report["cosine"] = 1;
+  }
+  report["fallback"] = fell_back_ ? 1 : 0;
+  report["seconds"] = step_seconds_;
+  return report;
+}
+
+absl::Status TeacherMapper::CheckOptimizer(const OptimizerTraits& traits,
+                                           Logger& /*logger*/) const {
+  if (traits.scale_invariant) {
+    return ConfigError(
+        "the teacher's answer is a displacement over the learning rate, which "
+        "an optimizer that ignores the gradient's scale undoes; use optimizer "
+        "sgd, with gradient_mapper.teacher.coordinates = \"adam\" for Adam's "
+        "scaling");
+  }
+  if (traits.clips) {
+    return ConfigError(
+        "optimizer.clip_norm clips the teacher's answer; set "
+        "gradient_mapper.teacher.clip_norm instead");
+  }
+  return absl::OkStatus();
+}
+
+TeacherStep TeacherMapper::StepOf(const StepContext& context) const {
+  return {context,
+          std::max(1.0, static_cast<double>(context.batch_size) /
+                            static_cast<double>(options_.small_batch_size))};
+}
+
+absl::Status TeacherMapper::DoMap(const StepContext& context,
+                                  TensorList& gradient) {
+  const absl::Time start = absl::Now();
+  const TeacherStep step = StepOf(context);
+  const TensorList raw = Clone(gradient);
+  FEDLB_RETURN_IF_ERROR(teacher_->Map(step, gradient));
+  const double ratio = teacher_->Report().at("norm_ratio");
+  fell_back_ = !std::isfinite(SquaredNorm(gradient)) ||
+               !(ratio <= options_.max_norm_ratio &&
+                 ratio >= 1 / options_.max_norm_ratio);
+  if (fell_back_) {
+    Copy(raw, gradient);
+    if (!std::exchange(has_warned_, true)) {
+      logger_->Warning(absl::StrFormat(
+          "[gradient_mapper] the teacher's answer in round %d is %g times as "
+          "long as the gradient; the gradient is used as it is (further cases "
+          "are counted in mapper.fallback)",
+          context.round, ratio));
+    }
+  }
+  if (context.may_learn) {
+    FEDLB_RETURN_IF_ERROR(teacher_->Observe(step));
+  }
+  step_seconds_ = SecondsSince(start);
+  return absl::OkStatus();
+}
+
+absl::Status TeacherMapper::ObserveAggregate(const StepContext& context,
+                                             const TensorList& /*aggregate*/) {
+  if (!NeedsPartialMeans()) {
+    return absl::OkStatus();
+  }
+  // A teacher's step is Map, then Observe. The aggregate went through the
+  // clients' mappers; what they were given is in the partial means.
+  TensorList gradient = MeanOf(context.partial_means);
+  return DoMap(context, gradient);
+}
+
+std::optional<DisplacementRequest> TeacherMapper::WantsDisplacement(
+    const StepContext& context) const {
+  const int64_t round = context.round;
+  const bool at_first = round < 2 * options_.first_pairs && round % 2 == 1;
+  const bool in_turn = round >= 2 * options_.first_pairs &&
+                       round % options_.refit_every == options_.refit_every / 2;
+  if (options_.refit == Refit::kNever || context.lr <= 0 ||
+      !(at_first || in_turn) ||
+      (options_.refit == Refit::kCritical && !context.critical)) {
+    return std::nullopt;
+  }
+  // A last batch that is short has no whole number of small steps.
+  if (context.batch_size % options_.small_batch_size != 0 ||
+      context.batch_size < options_.small_batch_size) {
+    return std::nullopt;
+  }
+  return DisplacementRequest{
+      .small_batch_size = options_.small_batch_size,
+      .small_steps = context.batch_size / options_.small_batch_size,
+      .reorder = options_.reorder};
+}
+
+absl::StatusOr<TensorList> TeacherMapper::Predict(const StepContext& context,
+                                                  const TensorList& gradient,
+                                                  TeacherScaling scaling) {
+  TeacherStep step = StepOf(context);
+  step.scaling = scaling;
+  step.context.may_learn = false;
+  if (NeedsPartialMeans()) {
+    step.context.partial_means = {gradient};
+  }
+  TensorList image = Clone(gradient);
+  FEDLB_RETURN_IF_ERROR(teacher_->Map(step, image));
+  return image;
+}
+
+absl::Status TeacherMapper::ObserveDisplacement(const StepContext& context,
+                                                const DisplacementPair& pair) {
+  const absl::Time start = absl::Now();
+  PairImages images;
+  FEDLB_ASSIGN_OR_RETURN(
+      images.norm_match,
+      Predict(context, pair.gradient, TeacherScaling::kNormMatch));
+  FEDLB_ASSIGN_OR_RETURN(images.mse,
+                         Predict(context, pair.gradient, TeacherScaling::kMse));
+  const TeacherStep step = StepOf(context);
+  scores_.Add(pair, images, step.small_steps, teacher_->fitted());
+  FEDLB_RETURN_IF_ERROR(teacher_->AddPair(step, pair));
+  FEDLB_RETURN_IF_ERROR(teacher_->Fit());
+  fit_seconds_ += SecondsSince(start);
+  return absl::OkStatus();
+}
+
+ScalarMap TeacherMapper::Summary() const {
+  ScalarMap summary = scores_.Summary();
+  for (const auto& [name, value] : teacher_->FitReport()) {
+    summary[absl::StrCat("fit.", name)] = value;
+  }
+  if (options_.refit != Refit::kNever) {
+    summary["fit.seconds"] = fit_seconds_;
+  }
+  return summary;
+}
+
+ComponentState TeacherMapper::SaveState() const {
+  ComponentState state = teacher_->SaveState();
+  if (options_.refit != Refit::kNever) {
+    state.tensors[kScores] = scores_.Save();
+  }
+  return state;
+}
+
+absl::Status TeacherMapper::LoadState(const ComponentState& state) {
+  ComponentState of_teacher = state;
+  const auto scores = of_teacher.tensors.find(kScores);
+  PairScores loaded;
+  if (scores != of_teacher.tensors.end()) {
+    FEDLB_RETURN_IF_ERROR(loaded.Load(scores->second));
+    of_teacher.tensors.erase(scores);
+  }
+  FEDLB_RETURN_IF_ERROR(teacher_->LoadState(of_teacher));
+  scores_ = std::move(loaded);
+  return absl::OkStatus();
+}
+
+}  // namespace fedlb::teacher

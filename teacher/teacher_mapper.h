@@ -1,0 +1,112 @@
+// The gradient mapper that asks a teacher.
+
+#ifndef FEDLB_TEACHER_TEACHER_MAPPER_H_
+#define FEDLB_TEACHER_TEACHER_MAPPER_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "fedlb/config_table.h"
+#include "fedlb/gradient_mapper.h"
+#include "fedlb/mapper_file.h"
+#include "fedlb/param_schema.h"
+#include "fedlb/teacher.h"
+#include "pair_scores.h"
+
+namespace fedlb::teacher {
+
+enum class Refit { kNever, kEvery, kCritical };
+
+struct TeacherMapperOptions {
+  int64_t small_batch_size = 64;
+  std::string file;
+  ConfigTable teacher = NamedTable("subspace_autoencoder");
+  Refit refit = Refit::kNever;
+  int64_t refit_every = 20;
+  int64_t first_pairs = 10;
+  bool reorder = false;
+  double max_norm_ratio = 1000;
+
+  // A table whose only key is name.
+  static ConfigTable NamedTable(const char* name);
+};
+
+// Has a teacher map every gradient and learn from it. Where the teacher's
+// answer is not finite, or its norm has left all proportion to the gradient's,
+// the gradient stays as it is.
+//
+// With refit the mapper asks a client for pairs of a large batch's gradient and
+// a displacement, scores the teacher on each before it learns from it, and has
+// it fitted again.
+class TeacherMapper final : public GradientMapper {
+ public:
+  using Options = TeacherMapperOptions;
+  static constexpr char kName[] = "teacher";
+  static constexpr char kSummary[] =
+      "Maps the gradient of a large batch to what many steps of a small batch "
+      "would do, by a teacher that learns as training goes.";
+
+  static ParamSchema<Options> Schema();
+  // kInputFile: `file` cannot be read. kConfig: an unknown teacher, or a refit
+  // of one that cannot be fitted.
+  static absl::StatusOr<std::unique_ptr<TeacherMapper>> Create(
+      const Options& options, const ComponentContext& context);
+
+  // Also takes the teacher over from `file`. kInputFile: it is of another
+  // model.
+  absl::Status Prepare(const TensorLayout& layout) override;
+  // The teacher's numbers; "fallback": 1 where the gradient was left as it is;
+  // "seconds" that the teacher took for the step.
+  ScalarMap Report() const override;
+  bool NeedsPartialMeans() const override {
+    return teacher_->NeedsPartialMeans();
+  }
+  absl::Status ObserveAggregate(const StepContext& context,
+                                const TensorList& aggregate) override;
+  std::optional<DisplacementRequest> WantsDisplacement(
+      const StepContext& context) const override;
+  absl::Status ObserveDisplacement(const StepContext& context,
+                                   const DisplacementPair& pair) override;
+  // PairScores::Summary, "fit.<name>" of Teacher::FitReport, and "fit.seconds".
+  ScalarMap Summary() const override;
+  int64_t StateBytes(const TensorLayout& layout) const override {
+    return teacher_->StateBytes(layout);
+  }
+  absl::Status CheckOptimizer(const OptimizerTraits& traits,
+                              Logger& logger) const override;
+  ComponentState SaveState() const override;
+  absl::Status LoadState(const ComponentState& state) override;
+
+ private:
+  TeacherMapper(const Options& options, std::unique_ptr<Teacher> teacher,
+                std::optional<MapperFile> file, Logger* logger)
+      : options_(options),
+        teacher_(std::move(teacher)),
+        file_(std::move(file)),
+        logger_(logger) {}
+
+  absl::Status DoMap(const StepContext& context, TensorList& gradient) override;
+  TeacherStep StepOf(const StepContext& context) const;
+  absl::StatusOr<TensorList> Predict(const StepContext& context,
+                                     const TensorList& gradient,
+                                     TeacherScaling scaling);
+
+  const Options options_;
+  const std::unique_ptr<Teacher> teacher_;
+  std::optional<MapperFile> file_;  // until Prepare
+  Logger* const logger_;
+  PairScores scores_;
+  bool fell_back_ = false;
+  bool has_warned_ = false;
+  double step_seconds_ = 0;
+  double fit_seconds_ = 0;
+};
+
+}  // namespace fedlb::teacher
+
+#endif  // FEDLB_TEACHER_TEACHER_MAPPER_H_
