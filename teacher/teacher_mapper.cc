@@ -21,25 +21,29 @@ double SecondsSince(absl::Time start) {
   return absl::ToDoubleSeconds(absl::Now() - start);
 }
 
-// The options of a file's teacher, with those of `options` that were not left
-// at the default.
+// The default teacher, or the one of the file, with what `options` say of it;
+// those alone where they name another.
 ConfigTable TeacherTable(const TeacherMapperOptions& options,
                          const std::optional<MapperFile>& file) {
   ConfigTable table = TeacherMapperOptions().teacher;
   if (file.has_value()) {
     const ConfigValue* kept = file->options.Find(kTeacherKey);
     if (kept != nullptr && kept->As<ConfigTable>() != nullptr) {
-      table = *kept->As<ConfigTable>();
+      for (const auto& [key, value] : kept->As<ConfigTable>()->values()) {
+        table.Set(key, value);
+      }
     }
   }
-  const bool same_teacher =
-      options.teacher.Find(kNameKey) == nullptr ||
-      *options.teacher.Find(kNameKey) == *table.Find(kNameKey);
-  if (!same_teacher && !file.has_value()) {
+  const ConfigValue* name = options.teacher.Find(kNameKey);
+  const bool names_another = name != nullptr && name->origin() != "default" &&
+                             !(*name == *table.Find(kNameKey));
+  if (names_another) {
     return options.teacher;
   }
   for (const auto& [key, value] : options.teacher.values()) {
-    table.Set(key, value);
+    if (key != kNameKey) {
+      table.Set(key, value);
+    }
   }
   return table;
 }

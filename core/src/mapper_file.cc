@@ -82,7 +82,8 @@ absl::Status Parse(const SafetensorsFile& content, const std::string& path,
   }
   FEDLB_ASSIGN_OR_RETURN(file.options, ParseToml(text(kOptionsKey), path));
   file.layout = LayoutFromJson(json::parse(text(kLayoutKey)));
-  for (const auto& [name, value] : json::parse(text(kScalarsKey)).items()) {
+  const json scalars = json::parse(text(kScalarsKey));
+  for (const auto& [name, value] : scalars.items()) {
     double number = 0;
     if (!absl::SimpleAtod(value.get<std::string>(), &number) ||
         !std::isfinite(number)) {
@@ -90,7 +91,8 @@ absl::Status Parse(const SafetensorsFile& content, const std::string& path,
     }
     file.state.scalars[name] = number;
   }
-  for (const auto& [name, size] : json::parse(text(kSizesKey)).items()) {
+  const json sizes = json::parse(text(kSizesKey));
+  for (const auto& [name, size] : sizes.items()) {
     TensorList& tensors = file.state.tensors[name];
     for (size_t i = 0; i < size.get<size_t>(); ++i) {
       const at::Tensor* tensor = content.Find(TensorName(name, i));

@@ -60,12 +60,18 @@ constexpr Variant kVariants[] = {
     {"client_algorithm", "scaffold", "momentum", "momentum = 0.9"},
     {"gradient_mapper", "step", "clipped",
      "scale_phase = 'always'\nclip_norm = 0.5"},
+    {"gradient_mapper", "teacher", "adam",
+     "teacher = { coordinates = 'adam', basis = 'layer' }"},
+    {"gradient_mapper", "teacher", "refit", "refit = 'every'"},
     {"optimizer", "adam", "decaying", "weight_decay = 0.01\nclip_norm = 1.0"},
     {"optimizer", "sgd", "nesterov",
      "momentum = 0.9\nnesterov = true\nweight_decay = 0.01"},
     {"partitioner", "quantity", "extreme", "sigma = 20\nmin_examples = 5"},
     {"partitioner", "shards", "five", "shards_per_client = 5"},
     {"sync_policy", "post_local", "early", "switch_at = 2"},
+    {"teacher", "subspace_autoencoder", "adam", "coordinates = 'adam'"},
+    {"teacher", "subspace_autoencoder", "layers",
+     "basis = 'layer'\nrank = 6\nbasis_precision = 'bf16'\nupdate_every = 2"},
     {"transport", "inprocess", "three_workers", "workers = 3"},
     {"transport", "inprocess", "wire", "workers = 2\nwire = true"},
 };
@@ -126,7 +132,7 @@ TEST(BuiltPluginsTest, EveryKindOfARoundIsThere) {
   for (const char* kind :
        {"aggregator", "batch_policy", "client_algorithm", "compressor",
         "dataset", "gradient_mapper", "lr_schedule", "model", "optimizer",
-        "partitioner", "sampler", "sync_policy", "transport"}) {
+        "partitioner", "sampler", "sync_policy", "teacher", "transport"}) {
     EXPECT_FALSE(BuiltPlugins().Names(kind).empty()) << kind;
   }
 }

@@ -1,0 +1,144 @@
+#include "sweep_table.h"
+
+#include <cmath>
+#include <cstddef>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "table.h"
+
+namespace fedlb::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json SpreadData(const Spread& spread) {
+  return {{"mean", spread.mean}, {"deviation", spread.deviation}};
+}
+
+// "86.94 ± 0.09", in per cent.
+std::string SpreadText(const Spread& spread) {
+  if (!std::isfinite(spread.mean)) {
+    return "-";
+  }
+  return absl::StrFormat("%.2f ± %.2f", 100 * spread.mean,
+                         100 * spread.deviation);
+}
+
+}  // namespace
+
+void DescribeSweep(const Sweep& sweep,
+                   const std::vector<PlannedMethod>& methods,
+                   CommandResult& result) {
+  std::vector<std::vector<std::string>> rows;
+  int64_t total = 0;
+  result.records = "methods";
+  result.data["methods"] = Json::array();
+  for (const PlannedMethod& method : methods) {
+    const auto settings = static_cast<int64_t>(method.settings.size());
+    std::set<int64_t> compared(sweep.seeds.begin(), sweep.seeds.end());
+    int64_t runs = static_cast<int64_t>(compared.size());
+    if (settings > 1) {
+      for (const int64_t seed : sweep.tuning_seeds) {
+        compared.erase(seed);
+      }
+      runs = settings * static_cast<int64_t>(sweep.tuning_seeds.size()) +
+             static_cast<int64_t>(compared.size());
+    }
+    total += runs;
+    rows.push_back({method.name, absl::StrCat(settings), absl::StrCat(runs)});
+    result.data["methods"].push_back(
+        {{"method", method.name}, {"settings", settings}, {"runs", runs}});
+  }
+  result.data["runs"] = total;
+  result.text = absl::StrCat(FormatTable({"METHOD", "SETTINGS", "RUNS"}, rows),
+                             FormatCount(total), " runs in all\n");
+}
+
+Json TableData(const SweepTable& table) {
+  Json rows = Json::array();
+  for (const SweepRow& row : table.rows) {
+    rows.push_back({{"method", row.method},
+                    {"setting", row.setting},
+                    {"runs", row.runs},
+                    {"diverged", row.diverged},
+                    {"validation_score", row.validation_score},
+                    {"final", SpreadData(row.final_accuracy)},
+                    {"last_three", SpreadData(row.last_three)},
+                    {"at_equal_steps", SpreadData(row.at_equal_steps)},
+                    {"at_equal_samples", SpreadData(row.at_equal_samples)},
+                    {"at_equal_seconds", SpreadData(row.at_equal_seconds)}});
+  }
+  return rows;
+}
+
+std::vector<std::vector<std::string>> Cells(const SweepTable& table) {
+  std::vector<std::vector<std::string>> cells = {
+      {"METHOD", "SETTING", "RUNS", "FINAL", "LAST THREE",
+       absl::StrCat("AT ", FormatNumber(table.equal_steps), " STEPS"),
+       absl::StrCat("AT ", FormatNumber(table.equal_samples, 8), " SAMPLES"),
+       absl::StrCat("AT ", FormatNumber(table.equal_seconds, 3), " S")}};
+  for (const SweepRow& row : table.rows) {
+    std::string runs = absl::StrCat(row.runs);
+    if (row.diverged > 0) {
+      absl::StrAppend(&runs, ", ", row.diverged, " diverged");
+    }
+    cells.push_back({row.method, row.setting.empty() ? "-" : row.setting,
+                     std::move(runs), SpreadText(row.final_accuracy),
+                     SpreadText(row.last_three), SpreadText(row.at_equal_steps),
+                     SpreadText(row.at_equal_samples),
+                     SpreadText(row.at_equal_seconds)});
+  }
+  return cells;
+}
+
+std::string Markdown(const std::vector<std::vector<std::string>>& cells) {
+  std::string text;
+  for (size_t i = 0; i < cells.size(); ++i) {
+    absl::StrAppend(&text, "|");
+    for (const std::string& cell : cells[i]) {
+      absl::StrAppend(&text, " ", absl::StrReplaceAll(cell, {{"|", "\\|"}}),
+                      " |");
+    }
+    absl::StrAppend(&text, "\n");
+    if (i == 0) {
+      absl::StrAppend(&text, "|---|---|---:|");
+      for (size_t j = 3; j < cells[i].size(); ++j) {
+        absl::StrAppend(&text, "---:|");
+      }
+      absl::StrAppend(&text, "\n");
+    }
+  }
+  return text;
+}
+
+std::string Csv(const std::vector<std::vector<std::string>>& cells) {
+  std::string text;
+  for (const std::vector<std::string>& row : cells) {
+    std::vector<std::string> quoted;
+    for (const std::string& cell : row) {
+      quoted.push_back(absl::StrCat(
+          "\"", absl::StrReplaceAll(cell, {{"\"", "\"\""}}), "\""));
+    }
+    absl::StrAppend(&text, absl::StrJoin(quoted, ","), "\n");
+  }
+  return text;
+}
+
+std::string TriedText(const std::vector<TriedSetting>& tried) {
+  std::vector<std::vector<std::string>> rows;
+  for (const TriedSetting& setting : tried) {
+    rows.push_back({setting.method, setting.setting,
+                    absl::StrFormat("%.2f", 100 * setting.validation_score),
+                    absl::StrCat(setting.diverged),
+                    setting.chosen ? "yes" : ""});
+  }
+  return FormatTable({"METHOD", "SETTING", "VALIDATION", "DIVERGED", "CHOSEN"},
+                     rows);
+}
+
+}  // namespace fedlb::cli
