@@ -17,6 +17,8 @@ namespace fedlb::cli {
 namespace {
 
 constexpr int kCannotExecute = 127;
+// Where the system does not say how a process ended.
+constexpr int kUnknownEnd = 255;
 
 // Null-terminated, as exec wants it; the strings outlive the result.
 std::vector<char*> Pointers(std::vector<std::string>& strings) {
@@ -60,10 +62,20 @@ absl::StatusOr<ChildProcess> ChildProcess::Start(
     return err.status();
   }
 
+  // A signal between fork and exec would be lost on a handler of this program.
+  sigset_t stops;
+  sigset_t before;
+  sigemptyset(&stops);
+  sigaddset(&stops, SIGINT);
+  sigaddset(&stops, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &stops, &before);
   const pid_t parent = getpid();
   const pid_t pid = fork();
   if (pid == 0) {
     // Other threads may have held locks: system calls only.
+    std::signal(SIGINT, SIG_DFL);
+    std::signal(SIGTERM, SIG_DFL);
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) {
       _exit(kCannotExecute);
@@ -75,6 +87,7 @@ absl::StatusOr<ChildProcess> ChildProcess::Start(
     _exit(kCannotExecute);
   }
   const int fork_errno = errno;
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   close(out);
   close(*err);
   if (pid < 0) {
@@ -92,6 +105,9 @@ std::optional<int> ChildProcess::Poll() {
   } while (ended < 0 && errno == EINTR);
   if (ended == 0) {
     return std::nullopt;
+  }
+  if (ended < 0) {
+    return kUnknownEnd;
   }
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }

@@ -53,7 +53,7 @@ void SetUpSweep(CLI::App& app, ParsedCommand& parsed) {
       ->check(CLI::Range(1, 1024))
       ->type_name("N");
   sweep->add_flag("--dry-run", flags->dry_run,
-                  "Check every configuration, print the runs; train nothing");
+                  "Check every configuration, count the runs; train nothing");
   AddCommand(*sweep, flags, true, parsed);
 }
 

@@ -38,6 +38,8 @@ absl::Status FailureOfRun(int exit_code, const std::string& message) {
       return InputFileError(message);
     case 5:
       return OutOfMemoryError(message);
+    case 6:
+      return PeerLostError(message);
     case 7:
       return DeadlineError(message);
     case 8:
@@ -91,15 +93,17 @@ absl::StatusOr<SweepFolder::Job> SweepFolder::Start(
 
 absl::Status SweepFolder::Finish(const PlannedRun& run, int exit_code) const {
   const std::string part = absl::StrCat(ResultPath(run), ".part");
-  if (exit_code == 0 || exit_code == kExitDiverged) {
+  const auto text = ReadWholeFile(part, kMaxResultBytes);
+  const Json envelope = text.ok() ? Json::parse(*text, nullptr, false) : Json();
+  const bool whole =
+      envelope.is_object() && envelope.value("exit_code", -1) == exit_code;
+  if (whole && (exit_code == 0 || exit_code == kExitDiverged)) {
     if (rename(part.c_str(), ResultPath(run).c_str()) != 0) {
       return StorageError(absl::StrCat("cannot rename ", part));
     }
     return absl::OkStatus();
   }
   std::string cause = absl::StrCat("exit code ", exit_code);
-  const auto text = ReadWholeFile(part, kMaxResultBytes);
-  const Json envelope = text.ok() ? Json::parse(*text, nullptr, false) : Json();
   if (envelope.is_object() && envelope.contains("error") &&
       envelope["error"].contains("message")) {
     cause = envelope["error"]["message"].get<std::string>();
@@ -125,6 +129,13 @@ absl::Status SweepFolder::Run(const std::vector<const PlannedRun*>& wanted) {
   absl::Status status;
   bool interrupted = false;
   while (!running.empty() || (!waiting.empty() && status.ok())) {
+    if (context_.stop != 0 && !std::exchange(interrupted, true)) {
+      status.Update(InterruptedError(absl::StrCat(
+          "stopped; the same command goes on where it stopped, in ", path_)));
+      for (Job& job : running) {
+        job.process.Interrupt();
+      }
+    }
     while (status.ok() && !waiting.empty() &&
            static_cast<int64_t>(running.size()) < jobs_) {
       absl::StatusOr<Job> job = Start(*waiting.front());
@@ -148,13 +159,6 @@ absl::Status SweepFolder::Run(const std::vector<const PlannedRun*>& wanted) {
              .details = absl::StrCat(
                  "ETA ", FormatSeconds(seconds / static_cast<double>(done) *
                                        static_cast<double>(total - done)))});
-      }
-    }
-    if (context_.stop != 0 && !std::exchange(interrupted, true)) {
-      status.Update(InterruptedError(absl::StrCat(
-          "stopped; the same command goes on where it stopped, in ", path_)));
-      for (Job& job : running) {
-        job.process.Interrupt();
       }
     }
     absl::SleepFor(kPollInterval);

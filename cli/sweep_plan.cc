@@ -49,6 +49,7 @@ absl::StatusOr<PlannedRun> PlanRun(const Sweep& sweep,
   run.id = absl::StrCat(Slug(method.name), "-s", seed, "-",
                         Sha256Hex(run.config_text).substr(0, 12));
   const ConfigValue* transport = config.components.at("transport").Find("name");
+  run.has_validation = config.dataset_use.validation_fraction > 0;
   run.in_process = transport != nullptr &&
                    *transport == ConfigValue(std::string("inprocess"));
   return run;
@@ -72,9 +73,6 @@ absl::StatusOr<Sweep> SweepOf(const SweepFlags& flags) {
   }
   if (!flags.seeds.empty()) {
     FEDLB_ASSIGN_OR_RETURN(sweep.seeds, ParseSeeds(flags.seeds));
-    if (flags.study.empty()) {
-      sweep.tuning_seeds = sweep.seeds;
-    }
   }
   if (!flags.tuning_seeds.empty()) {
     FEDLB_ASSIGN_OR_RETURN(sweep.tuning_seeds, ParseSeeds(flags.tuning_seeds));
@@ -106,6 +104,12 @@ absl::StatusOr<std::vector<PlannedMethod>> PlanRuns(const Sweep& sweep,
               setting.label.empty()
                   ? absl::StrCat("method ", method.name)
                   : absl::StrCat("method ", method.name, ", ", setting.label));
+        }
+        if (settings.size() > 1 && !run->has_validation) {
+          return ConfigError(absl::StrCat(
+              "method ", method.name,
+              ": settings are chosen on examples that are neither trained on "
+              "nor tested with; set dataset.validation_fraction"));
         }
         runs.runs[seed] = *std::move(run);
       }

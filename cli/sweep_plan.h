@@ -19,6 +19,7 @@ namespace fedlb::cli {
 struct PlannedRun {
   std::string id;
   std::string config_text;
+  bool has_validation = false;
   bool in_process = false;  // clients are played by the process itself
 };
 

@@ -25,6 +25,9 @@ std::string SpreadText(const Spread& spread) {
   if (!std::isfinite(spread.mean)) {
     return "-";
   }
+  if (!std::isfinite(spread.deviation)) {
+    return absl::StrFormat("%.2f", 100 * spread.mean);
+  }
   return absl::StrFormat("%.2f ± %.2f", 100 * spread.mean,
                          100 * spread.deviation);
 }
@@ -133,7 +136,7 @@ std::string TriedText(const std::vector<TriedSetting>& tried) {
   std::vector<std::vector<std::string>> rows;
   for (const TriedSetting& setting : tried) {
     rows.push_back({setting.method, setting.setting,
-                    absl::StrFormat("%.2f", 100 * setting.validation_score),
+                    SpreadText({.mean = setting.validation_score}),
                     absl::StrCat(setting.diverged),
                     setting.chosen ? "yes" : ""});
   }

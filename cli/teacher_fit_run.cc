@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
@@ -23,6 +24,9 @@ namespace fedlb::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+// Of the folder of a student's run, after the teacher's file.
+constexpr char kRunSuffix[] = ".run";
 
 // The mapper's numbers whose names begin with `prefix`, without it.
 Json WithPrefix(const ScalarMap& scalars, absl::string_view prefix) {
@@ -64,9 +68,13 @@ std::string HeldoutText(const Json& heldout) {
 
 absl::Status RunTeacherFit(const TeacherFitFlags& flags,
                            CommandContext& context, CommandResult& result) {
-  const std::string output =
-      flags.output.empty() ? "teacher.safetensors" : flags.output;
   const bool resume = !flags.resume.empty();
+  std::string output = flags.output;
+  if (output.empty() && absl::EndsWith(flags.resume, kRunSuffix)) {
+    output = std::string(absl::StripSuffix(flags.resume, kRunSuffix));
+  } else if (output.empty()) {
+    output = "teacher.safetensors";
+  }
   ConfigFlags settings = flags.config;
   if (resume) {
     if (!settings.configs.empty()) {
@@ -78,7 +86,7 @@ absl::Status RunTeacherFit(const TeacherFitFlags& flags,
                            FindRunConfig(flags.resume, "--resume"));
     settings.configs = {std::move(path)};
   } else {
-    // First, so that what is given wins.
+    // First, so that what --set gives wins.
     settings.sets.insert(
         settings.sets.begin(),
         {"sync_policy.name=bsp", "gradient_mapper.name=teacher",
@@ -102,7 +110,7 @@ absl::Status RunTeacherFit(const TeacherFitFlags& flags,
   TrainOptions options;
   options.run_dir = resume                   ? flags.resume
                     : !flags.run_dir.empty() ? flags.run_dir
-                                             : absl::StrCat(output, ".run");
+                                             : absl::StrCat(output, kRunSuffix);
   options.resume = resume;
   options.argv = context.argv;
   options.stop = &context.stop;

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/linalg_eigh.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/mv.h>
@@ -156,7 +155,7 @@ void GradientSubspace::Update(const at::Tensor& gradients) {
   const auto new_rank = static_cast<int64_t>(kept.size());
   ++num_updates_;
   if (new_rank == 0) {
-    return;  // nothing but zeros so far
+    return;  // nothing but zeros
   }
   std::vector<double> inverse = kept;
   for (double& value : inverse) {

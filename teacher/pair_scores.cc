@@ -1,11 +1,9 @@
 #include "pair_scores.h"
 
+#include <ATen/core/Tensor.h>
 #include <cmath>
 #include <iterator>
 #include <limits>
-#include <string>
-
-#include <ATen/core/Tensor.h>
 
 #include "absl/strings/str_cat.h"
 #include "pair_codes.h"
@@ -17,6 +15,9 @@ constexpr const char* kNames[] = {
     "cosine",          "norm_ratio",    "r2_mse",         "r2_norm_match",
     "cosine_identity", "r2_identity",   "r2_small_steps", "r2_constant_gain",
     "r2_oracle_gain",  "ceiling_cosine"};
+
+// In a saved state, where there is no finite score.
+constexpr double kNoScore = std::numeric_limits<double>::lowest();
 
 double Dot(const TensorList& a, const TensorList& b) {
   double sum = 0;
@@ -97,7 +98,7 @@ TensorList PairScores::Save() const {
   for (const auto& scores : heldout_) {
     for (const double score : scores) {
       // Files of finite values are easier to check.
-      values.push_back(std::isfinite(score) ? score : -2);
+      values.push_back(std::isfinite(score) ? score : kNoScore);
     }
   }
   return {ToTensor(values)};
@@ -116,10 +117,9 @@ absl::Status PairScores::Load(const TensorList& tensors) {
   for (size_t i = 2; i < values.size(); i += kNumScores) {
     auto& scores = heldout_.emplace_back();
     for (size_t j = 0; j < kNumScores; ++j) {
-      scores[j] = values[i + j];
-    }
-    if (scores.back() == -2) {  // a cosine is never that small
-      scores.back() = std::numeric_limits<double>::quiet_NaN();
+      scores[j] = values[i + j] == kNoScore
+                      ? std::numeric_limits<double>::quiet_NaN()
+                      : values[i + j];
     }
   }
   return absl::OkStatus();

@@ -240,12 +240,12 @@ void SubspaceAutoencoder::Decode(const Block& block, double shrink,
   block.subspace.AddDecoded(correction, image.vector);
 }
 
-void SubspaceAutoencoder::ToUpdate(const BlockImage& image, bool may_learn,
+void SubspaceAutoencoder::ToUpdate(bool may_learn, BlockImage& image,
                                    Block& block) const {
   if (!UsesAdam()) {
     return;
   }
-  at::Tensor update = image.vector;
+  at::Tensor& update = image.vector;
   update.mul_(image.scale);
   if (!may_learn) {
     return;
@@ -295,7 +295,7 @@ absl::Status SubspaceAutoencoder::DoMap(const TeacherStep& step,
     bulk_energy += outside;
     bulk_gain += images[b].bulk_gain * outside;
     Decode(blocks_[b], shrink, images[b]);
-    ToUpdate(images[b], step.context.may_learn, blocks_[b]);
+    ToUpdate(step.context.may_learn, images[b], blocks_[b]);
     Scatter(blocks_[b].parameters, images[b].vector, gradient);
   }
   if (step.context.may_learn) {
@@ -309,16 +309,12 @@ absl::Status SubspaceAutoencoder::DoMap(const TeacherStep& step,
       {"code_energy", energy > 0 ? code_energy / energy : 0},
       {"cosine",
        image_energy > 0 ? product / std::sqrt(energy * image_energy) : 1},
-      {"norm_ratio",
-       energy > 0 ? shrink * std::sqrt(image_energy / energy) : 1},
+      {"norm_ratio", energy > 0 ? std::sqrt(image_energy / energy) : 1},
       {"clip_factor", shrink}};
   return absl::OkStatus();
 }
 
 absl::Status SubspaceAutoencoder::DoObserve(const TeacherStep& step) {
-  if (options_.rank == 0 || num_observed_++ % options_.update_every != 0) {
-    return absl::OkStatus();
-  }
   const at::NoGradGuard no_grad;
   const std::vector<TensorList>& means = step.context.partial_means;
   for (const TensorList& mean : means) {
@@ -327,6 +323,9 @@ absl::Status SubspaceAutoencoder::DoObserve(const TeacherStep& step) {
       return absl::InvalidArgumentError(
           "a partial mean with values that are not finite");
     }
+  }
+  if (options_.rank == 0 || num_observed_++ % options_.update_every != 0) {
+    return absl::OkStatus();
   }
   const auto count = static_cast<int64_t>(means.size());
   for (Block& block : blocks_) {

@@ -52,8 +52,8 @@ struct SubspaceAutoencoderOptions {
 //   T(g) = a (g - V^T c) + V^T (f .* c),
 //   f_j = clamp(phi(curvature_scale * lr * m * s_j^2; K), min_gain, a),
 // where phi is DisplacementGain and m s_j^2 stands for the curvature, as the
-// empirical Fisher information does. |T(g)| is then clipped. A gradient passes
-// as it is until the first have been observed.
+// empirical Fisher information does. |T(g)| is then clipped. The gain is 1
+// until the first gradients have been observed.
 //
 // Fit chooses curvature_scale, a and the norm of the clipping from pairs, which
 // keep no more than their codes: the curvature_scale whose gains come nearest
@@ -83,8 +83,8 @@ class SubspaceAutoencoder final : public Teacher {
   absl::Status Prepare(const TensorLayout& layout) override;
   // "gain" (of the bulk, clipping included), "code_gain" (mean over the code,
   // weighted by its energy), "code_energy" (share of |g|^2 in the code),
-  // "cosine" of g and T(g), "norm_ratio" and "clip_factor", all of them in the
-  // teacher's coordinates.
+  // "cosine" of g and T(g), "norm_ratio" before clipping and "clip_factor", all
+  // of them in the teacher's coordinates.
   ScalarMap Report() const override { return report_; }
   bool NeedsPartialMeans() const override { return options_.rank > 0; }
   int64_t StateBytes(const TensorLayout& layout) const override;
@@ -140,7 +140,7 @@ class SubspaceAutoencoder final : public Teacher {
   void Decode(const Block& block, double shrink, BlockImage& image) const;
   // From the teacher's coordinates to the update, which is averaged when the
   // teacher may learn.
-  void ToUpdate(const BlockImage& image, bool may_learn, Block& block) const;
+  void ToUpdate(bool may_learn, BlockImage& image, Block& block) const;
 
   const Options options_;
   TensorLayout layout_;

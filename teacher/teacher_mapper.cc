@@ -15,6 +15,8 @@ namespace {
 
 constexpr char kNameKey[] = "name";
 constexpr char kTeacherKey[] = "teacher";
+constexpr char kFileKey[] = "file";
+constexpr char kDefaultTeacher[] = "subspace_autoencoder";
 constexpr char kScores[] = "pair_scores";
 
 double SecondsSince(absl::Time start) {
@@ -25,7 +27,8 @@ double SecondsSince(absl::Time start) {
 // those alone where they name another.
 ConfigTable TeacherTable(const TeacherMapperOptions& options,
                          const std::optional<MapperFile>& file) {
-  ConfigTable table = TeacherMapperOptions().teacher;
+  ConfigTable table;
+  table.Set(kNameKey, ConfigValue(std::string(kDefaultTeacher)));
   if (file.has_value()) {
     const ConfigValue* kept = file->options.Find(kTeacherKey);
     if (kept != nullptr && kept->As<ConfigTable>() != nullptr) {
@@ -35,26 +38,16 @@ ConfigTable TeacherTable(const TeacherMapperOptions& options,
     }
   }
   const ConfigValue* name = options.teacher.Find(kNameKey);
-  const bool names_another = name != nullptr && name->origin() != "default" &&
-                             !(*name == *table.Find(kNameKey));
-  if (names_another) {
+  if (name != nullptr && !(*name == *table.Find(kNameKey))) {
     return options.teacher;
   }
   for (const auto& [key, value] : options.teacher.values()) {
-    if (key != kNameKey) {
-      table.Set(key, value);
-    }
+    table.Set(key, value);
   }
   return table;
 }
 
 }  // namespace
-
-ConfigTable TeacherMapperOptions::NamedTable(const char* name) {
-  ConfigTable table;
-  table.Set(kNameKey, ConfigValue(std::string(name)));
-  return table;
-}
 
 ParamSchema<TeacherMapperOptions> TeacherMapper::Schema() {
   return ParamSchema<Options>()
@@ -108,17 +101,18 @@ absl::StatusOr<std::unique_ptr<TeacherMapper>> TeacherMapper::Create(
           absl::StrCat(options.file, ": not a file of the mapper teacher"));
     }
   }
-  FEDLB_ASSIGN_OR_RETURN(
-      std::unique_ptr<Teacher> teacher,
-      context.registry->Create<Teacher>(TeacherTable(options, file), context));
+  ConfigTable table = TeacherTable(options, file);
+  FEDLB_ASSIGN_OR_RETURN(std::unique_ptr<Teacher> teacher,
+                         context.registry->Create<Teacher>(table, context));
   if (options.refit != Refit::kNever && !teacher->CanFit()) {
     return ConfigError(
         "gradient_mapper.refit has nothing to fit: this teacher takes no pairs "
         "with its options (subspace_autoencoder: coordinates = \"raw\" and a "
         "rank of 1 or more)");
   }
-  return std::unique_ptr<TeacherMapper>(new TeacherMapper(
-      options, std::move(teacher), std::move(file), context.logger));
+  return std::unique_ptr<TeacherMapper>(
+      new TeacherMapper(options, std::move(table), std::move(teacher),
+                        std::move(file), context.logger));
 }
 
 absl::Status TeacherMapper::Prepare(const TensorLayout& layout) {
@@ -131,8 +125,16 @@ absl::Status TeacherMapper::Prepare(const TensorLayout& layout) {
   if (!loaded.ok()) {
     return InputFileError(absl::StrCat(options_.file, ": ", loaded.message()));
   }
+  scores_ = PairScores();  // of another run
   file_.reset();
   return absl::OkStatus();
+}
+
+ConfigTable TeacherMapper::FileOptions(const ConfigTable& given) const {
+  ConfigTable options = given;
+  options.Set(kTeacherKey, ConfigValue(teacher_options_));
+  options.Erase(kFileKey);
+  return options;
 }
 
 ScalarMap TeacherMapper::Report() const {
@@ -141,7 +143,9 @@ ScalarMap TeacherMapper::Report() const {
     for (auto& [name, value] : report) {
       value = 0;
     }
-    report["gain"] = report["norm_ratio"] = report["cosine"] = 1;
+    for (const char* name : {"gain", "norm_ratio", "cosine", "clip_factor"}) {
+      report[name] = 1;
+    }
   }
   report["fallback"] = fell_back_ ? 1 : 0;
   report["seconds"] = step_seconds_;
@@ -203,6 +207,9 @@ absl::Status TeacherMapper::ObserveAggregate(const StepContext& context,
   if (!NeedsPartialMeans()) {
     return absl::OkStatus();
   }
+  if (context.partial_means.empty()) {
+    return absl::InvalidArgumentError("no gradients to learn from");
+  }
   // A teacher's step is Map, then Observe. The aggregate went through the
   // clients' mappers; what they were given is in the partial means.
   TensorList gradient = MeanOf(context.partial_means);
@@ -215,9 +222,9 @@ std::optional<DisplacementRequest> TeacherMapper::WantsDisplacement(
   const bool at_first = round < 2 * options_.first_pairs && round % 2 == 1;
   const bool in_turn = round >= 2 * options_.first_pairs &&
                        round % options_.refit_every == options_.refit_every / 2;
+  const bool in_phase = options_.refit != Refit::kCritical || context.critical;
   if (options_.refit == Refit::kNever || context.lr <= 0 ||
-      !(at_first || in_turn) ||
-      (options_.refit == Refit::kCritical && !context.critical)) {
+      !(at_first || (in_turn && in_phase))) {
     return std::nullopt;
   }
   // A last batch that is short has no whole number of small steps.
@@ -231,10 +238,9 @@ std::optional<DisplacementRequest> TeacherMapper::WantsDisplacement(
       .reorder = options_.reorder};
 }
 
-absl::StatusOr<TensorList> TeacherMapper::Predict(const StepContext& context,
+absl::StatusOr<TensorList> TeacherMapper::Predict(TeacherStep step,
                                                   const TensorList& gradient,
                                                   TeacherScaling scaling) {
-  TeacherStep step = StepOf(context);
   step.scaling = scaling;
   step.context.may_learn = false;
   if (NeedsPartialMeans()) {
@@ -248,15 +254,17 @@ absl::StatusOr<TensorList> TeacherMapper::Predict(const StepContext& context,
 absl::Status TeacherMapper::ObserveDisplacement(const StepContext& context,
                                                 const DisplacementPair& pair) {
   const absl::Time start = absl::Now();
+  TeacherStep step = StepOf(context);
+  step.small_steps = static_cast<double>(pair.small_steps);
   PairImages images;
   FEDLB_ASSIGN_OR_RETURN(
       images.norm_match,
-      Predict(context, pair.gradient, TeacherScaling::kNormMatch));
+      Predict(step, pair.gradient, TeacherScaling::kNormMatch));
   FEDLB_ASSIGN_OR_RETURN(images.mse,
-                         Predict(context, pair.gradient, TeacherScaling::kMse));
-  const TeacherStep step = StepOf(context);
-  scores_.Add(pair, images, step.small_steps, teacher_->fitted());
+                         Predict(step, pair.gradient, TeacherScaling::kMse));
+  const bool was_fitted = teacher_->fitted();
   FEDLB_RETURN_IF_ERROR(teacher_->AddPair(step, pair));
+  scores_.Add(pair, images, step.small_steps, was_fitted);
   FEDLB_RETURN_IF_ERROR(teacher_->Fit());
   fit_seconds_ += SecondsSince(start);
   return absl::OkStatus();

@@ -25,15 +25,12 @@ enum class Refit { kNever, kEvery, kCritical };
 struct TeacherMapperOptions {
   int64_t small_batch_size = 64;
   std::string file;
-  ConfigTable teacher = NamedTable("subspace_autoencoder");
+  ConfigTable teacher;
   Refit refit = Refit::kNever;
   int64_t refit_every = 20;
   int64_t first_pairs = 10;
   bool reorder = false;
   double max_norm_ratio = 1000;
-
-  // A table whose only key is name.
-  static ConfigTable NamedTable(const char* name);
 };
 
 // Has a teacher map every gradient and learn from it. Where the teacher's
@@ -66,13 +63,21 @@ class TeacherMapper final : public GradientMapper {
   bool NeedsPartialMeans() const override {
     return teacher_->NeedsPartialMeans();
   }
+  bool LearnsFromAggregate() const override { return NeedsPartialMeans(); }
+  bool AsksForPairs() const override { return options_.refit != Refit::kNever; }
+  bool ReadsCriticalPhase() const override {
+    return options_.refit == Refit::kCritical;
+  }
+  // With the teacher's options as they came out, and without `file`.
+  ConfigTable FileOptions(const ConfigTable& given) const override;
   absl::Status ObserveAggregate(const StepContext& context,
                                 const TensorList& aggregate) override;
   std::optional<DisplacementRequest> WantsDisplacement(
       const StepContext& context) const override;
   absl::Status ObserveDisplacement(const StepContext& context,
                                    const DisplacementPair& pair) override;
-  // PairScores::Summary, "fit.<name>" of Teacher::FitReport, and "fit.seconds".
+  // PairScores::Summary, "fit.<name>" of Teacher::FitReport, and "fit.seconds"
+  // of this process.
   ScalarMap Summary() const override;
   int64_t StateBytes(const TensorLayout& layout) const override {
     return teacher_->StateBytes(layout);
@@ -83,20 +88,23 @@ class TeacherMapper final : public GradientMapper {
   absl::Status LoadState(const ComponentState& state) override;
 
  private:
-  TeacherMapper(const Options& options, std::unique_ptr<Teacher> teacher,
+  TeacherMapper(const Options& options, ConfigTable teacher_options,
+                std::unique_ptr<Teacher> teacher,
                 std::optional<MapperFile> file, Logger* logger)
       : options_(options),
+        teacher_options_(std::move(teacher_options)),
         teacher_(std::move(teacher)),
         file_(std::move(file)),
         logger_(logger) {}
 
   absl::Status DoMap(const StepContext& context, TensorList& gradient) override;
   TeacherStep StepOf(const StepContext& context) const;
-  absl::StatusOr<TensorList> Predict(const StepContext& context,
+  absl::StatusOr<TensorList> Predict(TeacherStep step,
                                      const TensorList& gradient,
                                      TeacherScaling scaling);
 
   const Options options_;
+  const ConfigTable teacher_options_;
   const std::unique_ptr<Teacher> teacher_;
   std::optional<MapperFile> file_;  // until Prepare
   Logger* const logger_;
@@ -104,7 +112,7 @@ class TeacherMapper final : public GradientMapper {
   bool fell_back_ = false;
   bool has_warned_ = false;
   double step_seconds_ = 0;
-  double fit_seconds_ = 0;
+  double fit_seconds_ = 0;  // of this process
 };
 
 }  // namespace fedlb::teacher

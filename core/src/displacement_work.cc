@@ -83,7 +83,9 @@ absl::StatusOr<Update> LocalClientWorker::TakeDisplacement(
   FEDLB_ASSIGN_OR_RETURN(update.groups[kDisplacementGroup],
                          Displace(task, batches, epoch_key));
   if (task.work.reorder) {
-    RandomStream random(forward_key);
+    RandomKey order_key = forward_key;
+    order_key.purpose = "displacement_order";
+    RandomStream random(order_key);
     random.Shuffle(absl::MakeSpan(together));
     auto next = together.begin();
     for (std::vector<int64_t>& batch : batches) {
@@ -98,6 +100,9 @@ absl::StatusOr<Update> LocalClientWorker::TakeDisplacement(
   if (!buffers_.empty()) {
     update.groups[kBuffersGroup] = Clone(buffers_);
   }
+  // Error feedback has no place in a gradient that no step is taken with.
+  ComponentState no_residual;
+  FEDLB_RETURN_IF_ERROR(environment_.compressor->Compress(update, no_residual));
   return update;
 }
 

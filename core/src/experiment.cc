@@ -236,6 +236,13 @@ absl::StatusOr<ExperimentPlan> FederatedExperiment::Plan(
           : f.optimizer->StateBytes(layout);
   plan.mapper_bytes = (f.maps_on_server() ? 1 : 1 + workers) *
                       f.gradient_mapper->StateBytes(layout);
+  if (f.maps_on_server() && f.gradient_mapper->NeedsPartialMeans()) {
+    // Sums in double, and the means.
+    const int64_t groups = std::min(kMaxPartialMeans, plan.cohort_size);
+    plan.mapper_bytes +=
+        groups * (plan.parameters * static_cast<int64_t>(sizeof(double)) +
+                  NumBytes(layout));
+  }
   plan.client_state_bytes =
       plan.clients * (static_cast<int64_t>(sizeof(ClientState)) +
                       f.client_algorithm->BytesPerClient(layout) +
@@ -392,7 +399,8 @@ absl::Status FederatedExperiment::SaveMapper(const std::string& path) const {
     return name == nullptr ? std::string() : *name->As<std::string>();
   };
   MapperFile file;
-  file.options = f.config.components.at("gradient_mapper");
+  file.options = f.gradient_mapper->FileOptions(
+      f.config.components.at("gradient_mapper"));
   file.layout = f.model->parameter_layout();
   file.state = f.gradient_mapper->SaveState();
   file.notes = {{"model", name_of("model")},

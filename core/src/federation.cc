@@ -126,12 +126,31 @@ absl::StatusOr<std::unique_ptr<Federation>> Federation::Create(
   FEDLB_RETURN_IF_ERROR(Annotate(
       f.gradient_mapper->CheckOptimizer(behind_mapper.traits(), logger),
       "[gradient_mapper]"));
-  if (f.gradient_mapper->NeedsPartialMeans() &&
+  const bool reads_updates =
+      f.maps_on_server() ? f.gradient_mapper->NeedsPartialMeans()
+                         : f.gradient_mapper->LearnsFromAggregate();
+  if (reads_updates &&
       !f.aggregator->LinearState().has_value()) {
     return ConfigError(
         "[gradient_mapper] asks for partial means of the cohort, which a "
         "robust aggregator would not protect; use aggregator.name = \"mean\" "
         "or another mapper");
+  }
+
+  if (f.gradient_mapper->AsksForPairs() &&
+      (!f.maps_on_server() ||
+       f.sync_policy->Plan(0).kind != RoundWork::Kind::kGradient)) {
+    return ConfigError(
+        "[gradient_mapper] asks for pairs to be fitted to, which clients make "
+        "for gradients on the server only; use gradient_mapper.scope = "
+        "\"server\" with sync_policy.name = \"bsp\", or refit = \"never\"");
+  }
+  if (f.gradient_mapper->AsksForPairs() &&
+      f.gradient_mapper->ReadsCriticalPhase() &&
+      config.critical_phase.scope != "server") {
+    return ConfigError(
+        "[gradient_mapper] asks for pairs by the phase, which is known between "
+        "rounds with critical_phase.scope = \"server\" only");
   }
 
   if (f.sync_policy->KeepsClientWeights() &&

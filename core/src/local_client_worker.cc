@@ -253,7 +253,7 @@ absl::StatusOr<Update> LocalClientWorker::Run(
         environment_.algorithm->AdjustGradient(task, state, weights_, gradient),
         "client algorithm"));
     if (mapper_ != nullptr) {
-      if (mapper_needs_partial_means_) {
+      if (mapper_->LearnsFromAggregate()) {
         // The server's copy of the mapper learns from it.
         TensorList& unmapped = update.groups[kUnmappedGradientGroup];
         if (unmapped.empty()) {

@@ -162,7 +162,10 @@ absl::Status RoundLoop::RunRound(ScalarMap& metrics) {
   PartialMeans partial_means(f.maps_on_server() ? kParametersGroup
                                                 : kUnmappedGradientGroup);
   std::vector<UpdateObserver*> observers;
-  if (f.gradient_mapper->NeedsPartialMeans()) {
+  const bool reads_updates =
+      f.maps_on_server() ? f.gradient_mapper->NeedsPartialMeans()
+                         : f.gradient_mapper->LearnsFromAggregate();
+  if (reads_updates) {
     observers.push_back(&partial_means);
   }
   UpdateSink sink(task, std::move(clients), f.model->parameter_layout(),
@@ -334,7 +337,8 @@ RoundLoop::CollectDisplacement(const RoundTask& task,
   collected.context.batch_size = result.num_examples;
   collected.pair = {std::move(result.aggregate),
                     std::move(result.extra_means[kDisplacementGroup]),
-                    std::move(result.extra_means[kReorderedGroup])};
+                    std::move(result.extra_means[kReorderedGroup]),
+                    request->small_steps};
   collected.num_samples = result.num_samples;
   return collected;
 }
@@ -381,7 +385,7 @@ absl::Status RoundLoop::ApplyAggregate(const RoundTask& task,
     FEDLB_RETURN_IF_ERROR(
         f.gradient_mapper->ObserveDisplacement(pair->context, pair->pair));
   }
-  if (f.gradient_mapper->NeedsPartialMeans()) {
+  if (!f.maps_on_server() || f.gradient_mapper->NeedsPartialMeans()) {
     context.partial_means = partial_means.Means();
     if (!gradient_round && f.maps_on_server()) {
       for (TensorList& mean : context.partial_means) {

@@ -183,7 +183,8 @@ absl::StatusOr<std::vector<int64_t>> ParseSeeds(absl::string_view text) {
     if (last - first >= static_cast<int64_t>(kMaxSeeds)) {
       return refuse("too many");
     }
-    for (int64_t seed = first; seed <= last; ++seed) {
+    for (int64_t i = 0; i <= last - first; ++i) {
+      const int64_t seed = first + i;
       if (!seen.insert(seed).second) {
         return refuse(absl::StrCat(seed, " is named twice"));
       }
@@ -211,8 +212,11 @@ absl::StatusOr<Sweep> ReadSweepFile(const std::string& path) {
         absl::StrCat(path, ": a study needs seeds and one [[method]] or more"));
   }
   FEDLB_ASSIGN_OR_RETURN(sweep.seeds, SeedsOf(*seeds));
-  FEDLB_ASSIGN_OR_RETURN(sweep.tuning_seeds,
-                         SeedsOf(tuning == nullptr ? *seeds : *tuning));
+  if (tuning != nullptr) {
+    if (tuning != nullptr) {
+      FEDLB_ASSIGN_OR_RETURN(sweep.tuning_seeds, SeedsOf(*tuning));
+    }
+  }
   FEDLB_ASSIGN_OR_RETURN(sweep.methods, MethodsOf(*methods));
   for (const char* known : {"seeds", "tuning_seeds", "method"}) {
     table.Erase(known);
@@ -249,9 +253,8 @@ absl::StatusOr<std::vector<SweepSetting>> ExpandSettings(
       for (const std::string& value : values) {
         const std::string assignment =
             absl::StrCat(key, "=", absl::StripAsciiWhitespace(value));
-        if (values.size() > 1 && assignment.size() == key.size() + 1) {
-          return ConfigError(
-              absl::StrCat("\"", set, "\" has an empty value in its list"));
+        if (assignment.size() == key.size() + 1) {
+          return ConfigError(absl::StrCat("\"", set, "\" has an empty value"));
         }
         longer.push_back(setting);
         longer.back().sets.push_back(assignment);
@@ -307,7 +310,7 @@ Spread MeanAndDeviation(const std::vector<double>& values) {
   for (const double value : values) {
     squares += (value - mean) * (value - mean);
   }
-  return {mean, values.size() > 1 ? std::sqrt(squares / (count - 1)) : 0};
+  return {mean, values.size() > 1 ? std::sqrt(squares / (count - 1)) : kNone};
 }
 
 double ValidationScore(const std::vector<SweepRun>& runs) {
@@ -366,8 +369,14 @@ SweepTable Tabulate(const std::vector<SweepResult>& results) {
       }
       return MeanAndDeviation(values);
     };
-    const auto at_equal = [&spread_of](double SweepPoint::*position,
-                                       double limit) {
+    const auto at_equal = [&spread_of, &result](double SweepPoint::*position,
+                                                double limit) {
+      // A mean over the faster runs alone would flatter a method.
+      for (const SweepRun& run : result.runs) {
+        if (!run.diverged && std::isnan(AccuracyAt(run, position, limit))) {
+          return Spread();
+        }
+      }
       return spread_of([position, limit](const SweepRun& run) {
         return AccuracyAt(run, position, limit);
       });

@@ -67,6 +67,7 @@ UpdateSink::UpdateSink(const RoundTask& task, std::vector<int64_t> cohort,
       kind_(task.work.kind == RoundWork::Kind::kLocalSteps
                 ? Update::Kind::kDelta
                 : Update::Kind::kGradient),
+      work_(task.work),
       cohort_(std::move(cohort)),
       parameters_(std::move(parameters)),
       buffers_(std::move(buffers)),
@@ -149,6 +150,11 @@ absl::Status UpdateSink::CheckUpdate(int64_t slot, const Update& update) const {
         absl::StrFormat("norm of the update is %.4g, more than "
                         "update_gate.max_norm = %.4g",
                         std::sqrt(squared_norm), gate_.max_norm));
+  }
+  if (work_.kind == RoundWork::Kind::kDisplacement &&
+      (!update.groups.contains(kDisplacementGroup) ||
+       (work_.reorder && !update.groups.contains(kReorderedGroup)))) {
+    return absl::InvalidArgumentError("update without its displacement");
   }
   for (const auto& [name, tensors] : update.groups) {
     if (name == kParametersGroup) {

@@ -76,6 +76,9 @@ absl::Status AdaScale::DoMap(const StepContext& context, TensorList& gradient) {
 
 absl::Status AdaScale::ObserveAggregate(const StepContext& context,
                                         const TensorList& /*aggregate*/) {
+  if (context.partial_means.empty()) {
+    return absl::InvalidArgumentError("no gradients to learn from");
+  }
   // The aggregate is of mapped gradients; the partial means are not.
   return Learn(context, SquaredNorm(MeanOf(context.partial_means)));
 }
@@ -94,6 +97,12 @@ absl::Status AdaScale::LoadState(const ComponentState& state) {
       !scalars.contains(kMissingWeight)) {
     return absl::InvalidArgumentError(
         "the state is not one of the mapper adascale");
+  }
+  for (const auto& [name, value] : scalars) {
+    if (!(value >= 0) || !std::isfinite(value)) {
+      return absl::InvalidArgumentError(
+          "the state of the mapper adascale is damaged");
+    }
   }
   variance_ = scalars.at(kVariance);
   squared_norm_ = scalars.at(kSquaredNorm);

@@ -40,6 +40,7 @@ class AdaScale final : public GradientMapper {
 
   ScalarMap Report() const override { return {{"gain", last_gain_}}; }
   bool NeedsPartialMeans() const override { return true; }
+  bool LearnsFromAggregate() const override { return true; }
   absl::Status ObserveAggregate(const StepContext& context,
                                 const TensorList& aggregate) override;
   absl::Status CheckOptimizer(const OptimizerTraits& traits,

@@ -36,10 +36,6 @@ absl::Status Extrapolation::DoMap(const StepContext& context,
   if (options_.ratio == 0) {
     return absl::OkStatus();
   }
-  if (!previous.empty() && previous.size() != gradient.size()) {
-    return absl::InvalidArgumentError(
-        "the gradient has another shape than the one before");
-  }
   const double before = SquaredNorm(gradient);
   Scale(1 + options_.ratio, gradient);
   if (!previous.empty()) {
@@ -65,6 +61,9 @@ absl::Status Extrapolation::LoadState(const ComponentState& state) {
   if (!state.scalars.empty() || state.tensors.size() != (known ? 1U : 0U)) {
     return absl::InvalidArgumentError(
         "the state is not one of the mapper extrapolation");
+  }
+  if (known) {
+    FEDLB_RETURN_IF_ERROR(CheckLayout(layout_, found->second));
   }
   previous_ = known ? Clone(found->second) : TensorList();
   return absl::OkStatus();

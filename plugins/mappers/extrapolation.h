@@ -35,6 +35,10 @@ class Extrapolation final : public GradientMapper {
   static absl::StatusOr<std::unique_ptr<Extrapolation>> Create(
       const Options& options, const ComponentContext& context);
 
+  absl::Status Prepare(const TensorLayout& layout) override {
+    layout_ = layout;
+    return absl::OkStatus();
+  }
   // "norm_ratio": |mapped| / |gradient|.
   ScalarMap Report() const override { return {{"norm_ratio", last_ratio_}}; }
   int64_t StateBytes(const TensorLayout& layout) const override {
@@ -49,6 +53,7 @@ class Extrapolation final : public GradientMapper {
   absl::Status DoMap(const StepContext& context, TensorList& gradient) override;
 
   const Options options_;
+  TensorLayout layout_;
   TensorList previous_;  // empty before the first step
   double last_ratio_ = 1;
 };

@@ -23,7 +23,8 @@ int64_t Halved(int64_t side) { return (side + 1) / 2; }
 
 ParamSchema<CnnOptions> Cnn::Schema() {
   return ParamSchema<Options>().AddChoice(
-      "init", &Options::init, InitializationChoices(), kInitDescription);
+      "initialization", &Options::initialization, InitializationChoices(),
+      kInitDescription);
 }
 
 absl::StatusOr<std::unique_ptr<Cnn>> Cnn::Create(
@@ -37,7 +38,7 @@ Cnn::Cnn(const Options& options, const ComponentContext& context) {
   const int64_t channels = context.example_shape[0];
   const int64_t pooled_size =
       (context.example_shape[1] / 4) * (context.example_shape[2] / 4);
-  LayerInitializer init(options.init, context);
+  LayerInitializer init(options.initialization, context);
   conv1_weight_ =
       AddParameter("conv1.weight", init.Weight({16, channels, 3, 3}));
   conv1_bias_ = AddParameter("conv1.bias", init.Bias());
@@ -71,7 +72,7 @@ CnnStrided::CnnStrided(const Options& options,
   const int64_t channels = context.example_shape[0];
   const int64_t last_size = Halved(Halved(Halved(context.example_shape[1]))) *
                             Halved(Halved(Halved(context.example_shape[2])));
-  LayerInitializer init(options.init, context);
+  LayerInitializer init(options.initialization, context);
   conv1_weight_ =
       AddParameter("conv1.weight", init.Weight({16, channels, 5, 5}));
   conv1_bias_ = AddParameter("conv1.bias", init.Bias());

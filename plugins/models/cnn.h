@@ -15,7 +15,7 @@
 namespace fedlb::models {
 
 struct CnnOptions {
-  Initialization init = Initialization::kPytorch;
+  Initialization initialization = Initialization::kPytorch;
 };
 
 // 206,922 parameters for images of 1 x 28 x 28 in 10 classes.

@@ -22,7 +22,7 @@ int64_t ExampleSize(const ComponentContext& context) {
 
 ParamSchema<LogisticOptions> Logistic::Schema() {
   return ParamSchema<Options>().AddChoice(
-      "init", &Options::init,
+      "initialization", &Options::initialization,
       {{"pytorch", Initialization::kPytorch},
        {"zeros", Initialization::kZeros}},
       "Initial weights: \"pytorch\" draws weights and biases uniformly within "
@@ -36,7 +36,7 @@ absl::StatusOr<std::unique_ptr<Logistic>> Logistic::Create(
 }
 
 Logistic::Logistic(const Options& options, const ComponentContext& context) {
-  LayerInitializer init(options.init, context);
+  LayerInitializer init(options.initialization, context);
   weight_ = AddParameter(
       "fc.weight", init.Weight({context.num_classes, ExampleSize(context)}));
   bias_ = AddParameter("fc.bias", init.Bias());
@@ -52,8 +52,8 @@ ParamSchema<MlpOptions> Mlp::Schema() {
            "Widths of the hidden layers from input to output; an empty list "
            "gives one linear layer.",
            AtLeast(1))
-      .AddChoice("init", &Options::init, InitializationChoices(),
-                 kInitDescription);
+      .AddChoice("initialization", &Options::initialization,
+                 InitializationChoices(), kInitDescription);
 }
 
 absl::StatusOr<std::unique_ptr<Mlp>> Mlp::Create(
@@ -63,7 +63,7 @@ absl::StatusOr<std::unique_ptr<Mlp>> Mlp::Create(
 }
 
 Mlp::Mlp(const Options& options, const ComponentContext& context) {
-  LayerInitializer init(options.init, context);
+  LayerInitializer init(options.initialization, context);
   std::vector<int64_t> widths = options.hidden;
   widths.push_back(context.num_classes);
   int64_t inputs = ExampleSize(context);

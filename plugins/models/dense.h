@@ -17,7 +17,7 @@
 namespace fedlb::models {
 
 struct LogisticOptions {
-  Initialization init = Initialization::kPytorch;
+  Initialization initialization = Initialization::kPytorch;
 };
 
 class Logistic final : public Model {
@@ -43,7 +43,7 @@ class Logistic final : public Model {
 
 struct MlpOptions {
   std::vector<int64_t> hidden = {128};
-  Initialization init = Initialization::kPytorch;
+  Initialization initialization = Initialization::kPytorch;
 };
 
 class Mlp final : public Model {

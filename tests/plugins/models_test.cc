@@ -239,7 +239,7 @@ TEST(LabelSmoothingTest, SpreadsTheTargetWhileTraining) {
 }
 
 TEST(ModelInitTest, HeDrawsNormalWeightsAndNoBias) {
-  const auto model = Make<Cnn>("init = 'he'", ImageContext(at::kDouble));
+  const auto model = Make<Cnn>("initialization = 'he'", ImageContext(at::kDouble));
   const TensorList& parameters = model->parameters();
   const at::Tensor fc1 = parameters[4].detach();
   const double n = static_cast<double>(fc1.numel());
@@ -251,7 +251,7 @@ TEST(ModelInitTest, HeDrawsNormalWeightsAndNoBias) {
 }
 
 TEST(ModelInitTest, LogisticMayStartAtZero) {
-  const auto model = Make<Logistic>("init = 'zeros'", ImageContext());
+  const auto model = Make<Logistic>("initialization = 'zeros'", ImageContext());
   const at::Tensor logits = model->Forward(at::ones({2, 1, 28, 28})).value();
   EXPECT_EQ(logits.detach().abs().max().item<float>(), 0);
 }

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "fedlb/component.h"
+#include "fedlb/config_table.h"
 #include "fedlb/export.h"
 #include "fedlb/optimizer.h"
 #include "fedlb/tensor_list.h"
@@ -50,6 +51,7 @@ struct DisplacementPair {
   TensorList gradient;      // of all examples, at the round's weights
   TensorList displacement;  // of the small steps over them, over lr
   TensorList reordered;     // the same in another order; empty if not asked for
+  int64_t small_steps = 1;
 };
 
 // One instance belongs to one thread: the server, or one worker that plays many
@@ -76,6 +78,11 @@ class FEDLB_API GradientMapper : public Component {
   virtual ScalarMap Report() const { return {}; }
 
   virtual bool NeedsPartialMeans() const { return false; }
+  // With client scope: whether ObserveAggregate learns from the partial means of
+  // kUnmappedGradientGroup, one more model in every update.
+  virtual bool LearnsFromAggregate() const { return false; }
+  // Whether WantsDisplacement may ever ask for a pair.
+  virtual bool AsksForPairs() const { return false; }
   // Whether Map depends on the phase of its context.
   virtual bool ReadsCriticalPhase() const { return false; }
 
@@ -96,6 +103,11 @@ class FEDLB_API GradientMapper : public Component {
   virtual absl::Status ObserveDisplacement(const StepContext& /*context*/,
                                            const DisplacementPair& /*pair*/) {
     return absl::OkStatus();
+  }
+
+  // The table [gradient_mapper] that makes this mapper, learning aside, again.
+  virtual ConfigTable FileOptions(const ConfigTable& given) const {
+    return given;
   }
 
   // Numbers about the run so far for its summary, such as "heldout.cosine".

@@ -27,7 +27,7 @@ struct Sweep {
   std::vector<std::string> configs;  // files that all runs have in common
   std::vector<SweepMethod> methods;
   std::vector<int64_t> seeds;
-  // The seeds on whose runs a method's setting is chosen.
+  // The seeds on whose runs a method's setting is chosen; empty for `seeds`.
   std::vector<int64_t> tuning_seeds;
 };
 
@@ -82,7 +82,7 @@ struct SweepRun {
 FEDLB_API absl::StatusOr<SweepRun> ReadSweepRun(const std::string& run_dir);
 
 // Mean and standard deviation (n - 1) over the runs that did not diverge; NaN
-// for none, and a deviation of 0 for one.
+// for none, and no deviation for one.
 struct Spread {
   double mean = std::numeric_limits<double>::quiet_NaN();
   double deviation = std::numeric_limits<double>::quiet_NaN();
@@ -110,7 +110,8 @@ struct SweepRow {
   Spread final_accuracy;
   Spread last_three;  // mean of the last three evaluations
   // At the most steps, samples or training seconds that every run of the table
-  // reached: the newest evaluation until then.
+  // reached: the newest evaluation until then; NaN where a run has none. Steps
+  // are the server's or those of all clients together.
   Spread at_equal_steps;
   Spread at_equal_samples;
   Spread at_equal_seconds;

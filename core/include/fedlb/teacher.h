@@ -70,7 +70,7 @@ class FEDLB_API Teacher : public Component {
   virtual ScalarMap FitReport() const { return {}; }
 
   // Numbers about the last Map for the log. "norm_ratio", |T(g)| / |g| in the
-  // teacher's own coordinates, is always there.
+  // teacher's own coordinates and before any clipping, is always there.
   virtual ScalarMap Report() const = 0;
 
   virtual bool NeedsPartialMeans() const { return false; }

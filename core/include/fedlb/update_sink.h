@@ -124,6 +124,7 @@ class FEDLB_API UpdateSink {
 
   const int64_t round_;
   const Update::Kind kind_;
+  const RoundWork work_;
   const std::vector<int64_t> cohort_;
   const TensorLayout parameters_;
   const TensorLayout buffers_;

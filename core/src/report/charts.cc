@@ -379,8 +379,9 @@ json GroupPoints(const std::vector<RunHistory>& runs, const char* key,
     const Spread spread = MeanAndDeviation(sums.values);
     points["round"].push_back(round);
     points["value"].push_back(Rounded(spread.mean));
-    points["low"].push_back(Rounded(spread.mean - spread.deviation));
-    points["high"].push_back(Rounded(spread.mean + spread.deviation));
+    const double width = runs.size() > 1 ? spread.deviation : 0;
+    points["low"].push_back(Rounded(spread.mean - width));
+    points["high"].push_back(Rounded(spread.mean + width));
     if (switchable) {
       points["samples"].push_back(Rounded(sums.samples / count));
       points["seconds"].push_back(Rounded(sums.seconds / count));
