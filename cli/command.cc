@@ -50,4 +50,8 @@ void AddCommand(CLI::App& command, std::any flags, bool with_plugins,
   });
 }
 
+std::string NotEmpty(const std::string& value) {
+  return value.empty() ? "is empty" : "";
+}
+
 }  // namespace fedlb::cli

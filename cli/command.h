@@ -93,6 +93,10 @@ struct ParsedCommand {
 void AddCommand(CLI::App& command, std::any flags, bool with_plugins,
                 ParsedCommand& parsed);
 
+// A check for flags that take a path or a list: `--resume "$DIR"` with DIR
+// unset must not start another run. Returns what is wrong, or "".
+std::string NotEmpty(const std::string& value);
+
 }  // namespace fedlb::cli
 
 #endif  // FEDLB_CLI_COMMAND_H_

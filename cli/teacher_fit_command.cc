@@ -6,14 +6,6 @@
 #include <CLI/CLI.hpp>
 
 namespace fedlb::cli {
-namespace {
-
-std::string NotEmpty(const std::string& value) {
-  return value.empty() ? "is empty" : "";
-}
-
-}  // namespace
-
 void SetUpTeacherFit(CLI::App& app, ParsedCommand& parsed) {
   auto flags = std::make_shared<TeacherFitFlags>();
   CLI::App* fit = app.add_subcommand(

@@ -107,16 +107,11 @@ absl::Status RunTeacherFit(const TeacherFitFlags& flags,
     return absl::OkStatus();
   }
 
-  TrainOptions options;
-  options.run_dir = resume                   ? flags.resume
-                    : !flags.run_dir.empty() ? flags.run_dir
-                                             : absl::StrCat(output, kRunSuffix);
-  options.resume = resume;
-  options.argv = context.argv;
-  options.stop = &context.stop;
-  options.on_progress = [&context](const RoundProgress& round) {
-    context.terminal.Show(DescribeProgress(round));
-  };
+  const std::string run_dir = resume ? flags.resume
+                              : !flags.run_dir.empty()
+                                  ? flags.run_dir
+                                  : absl::StrCat(output, kRunSuffix);
+  const TrainOptions options = OptionsFor(run_dir, resume, context);
   result.data["run_dir"] = options.run_dir;
   context.terminal.Info(absl::StrCat("student's run: ", options.run_dir));
   FEDLB_ASSIGN_OR_RETURN(const TrainResult run, experiment->Train(options));

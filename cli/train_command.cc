@@ -6,15 +6,6 @@
 #include <CLI/CLI.hpp>
 
 namespace fedlb::cli {
-namespace {
-
-// `--resume "$DIR"` with DIR unset must not start another run.
-std::string NotEmpty(const std::string& value) {
-  return value.empty() ? "is empty" : "";
-}
-
-}  // namespace
-
 void SetUpTrain(CLI::App& app, ParsedCommand& parsed) {
   auto flags = std::make_shared<TrainFlags>();
   CLI::App* train = app.add_subcommand(

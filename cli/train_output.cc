@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "fedlb/memory.h"
 #include "table.h"
+#include "terminal.h"
 
 namespace fedlb::cli {
 namespace {
@@ -41,6 +42,27 @@ std::string EvaluationText(const Evaluation& evaluation) {
                       ", top-5 ", FormatNumber(evaluation.accuracy_top5, 4),
                       ", loss ", FormatNumber(evaluation.loss, 4), " on ",
                       FormatCount(evaluation.num_examples), " examples");
+}
+
+Progress DescribeProgress(const RoundProgress& round) {
+  Progress progress;
+  progress.done = round.round;
+  progress.total = round.rounds;
+  progress.unit = "round";
+  std::vector<std::string> parts;
+  if (!std::isnan(round.train_loss)) {
+    parts.push_back(absl::StrFormat("loss %.4f", round.train_loss));
+  }
+  if (!std::isnan(round.test_accuracy)) {
+    parts.push_back(absl::StrFormat("accuracy %.4f", round.test_accuracy));
+  }
+  if (std::isfinite(round.samples_per_second)) {
+    parts.push_back(absl::StrCat(
+        FormatCount(std::llround(round.samples_per_second)), " images/s"));
+  }
+  parts.push_back(absl::StrCat("ETA ", FormatSeconds(round.eta_seconds)));
+  progress.details = absl::StrJoin(parts, "  ");
+  return progress;
 }
 
 }  // namespace
@@ -183,25 +205,17 @@ void DescribeResult(const TrainResult& run, CommandResult& result) {
   result.text = FormatPairs(lines);
 }
 
-Progress DescribeProgress(const RoundProgress& round) {
-  Progress progress;
-  progress.done = round.round;
-  progress.total = round.rounds;
-  progress.unit = "round";
-  std::vector<std::string> parts;
-  if (!std::isnan(round.train_loss)) {
-    parts.push_back(absl::StrFormat("loss %.4f", round.train_loss));
-  }
-  if (!std::isnan(round.test_accuracy)) {
-    parts.push_back(absl::StrFormat("accuracy %.4f", round.test_accuracy));
-  }
-  if (std::isfinite(round.samples_per_second)) {
-    parts.push_back(absl::StrCat(
-        FormatCount(std::llround(round.samples_per_second)), " images/s"));
-  }
-  parts.push_back(absl::StrCat("ETA ", FormatSeconds(round.eta_seconds)));
-  progress.details = absl::StrJoin(parts, "  ");
-  return progress;
+TrainOptions OptionsFor(const std::string& run_dir, bool resume,
+                        CommandContext& context) {
+  TrainOptions options;
+  options.run_dir = run_dir;
+  options.resume = resume;
+  options.argv = context.argv;
+  options.stop = &context.stop;
+  options.on_progress = [&context](const RoundProgress& round) {
+    context.terminal.Show(DescribeProgress(round));
+  };
+  return options;
 }
 
 }  // namespace fedlb::cli

@@ -169,16 +169,11 @@ absl::Status RunTrain(const TrainFlags& flags, CommandContext& context,
     return absl::OkStatus();
   }
 
-  TrainOptions options;
-  options.run_dir = resume                  ? flags.resume
-                    : !flags.output.empty() ? flags.output
-                                            : DefaultRunDir(config.run.name);
-  options.resume = resume;
-  options.argv = context.argv;
-  options.stop = &context.stop;
-  options.on_progress = [&context](const RoundProgress& round) {
-    context.terminal.Show(DescribeProgress(round));
-  };
+  const std::string run_dir = resume ? flags.resume
+                              : !flags.output.empty()
+                                  ? flags.output
+                                  : DefaultRunDir(config.run.name);
+  const TrainOptions options = OptionsFor(run_dir, resume, context);
   // A script that has to clean up or resume needs the folder of a run that
   // failed, too.
   result.data["run_dir"] = options.run_dir;

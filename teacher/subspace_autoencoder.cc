@@ -268,6 +268,8 @@ absl::Status SubspaceAutoencoder::DoMap(const TeacherStep& step,
   double code_energy = 0;   // |V g|^2
   double product = 0;       // g . T(g) before clipping
   double image_energy = 0;  // |T(g)|^2, likewise
+  double bulk_energy = 0;   // |g - V^T V g|^2
+  double bulk_product = 0;  // the bulk's part of product
   for (const Block& block : blocks_) {
     images.push_back(Encode(block, step, gradient));
     const BlockImage& image = images.back();
@@ -275,6 +277,8 @@ absl::Status SubspaceAutoencoder::DoMap(const TeacherStep& step,
     const double outside = std::max(0.0, image.energy - in_code);
     energy += image.energy;
     code_energy += in_code;
+    bulk_energy += outside;
+    bulk_product += image.bulk_gain * outside;
     product += image.bulk_gain * outside;
     image_energy += image.bulk_gain * image.bulk_gain * outside;
     for (size_t j = 0; j < image.code.size(); ++j) {
@@ -287,13 +291,7 @@ absl::Status SubspaceAutoencoder::DoMap(const TeacherStep& step,
   const double norm = std::sqrt(image_energy);
   const double shrink = clip > 0 && norm > clip ? clip / norm : 1;
 
-  double bulk_energy = 0;
-  double bulk_gain = 0;
   for (size_t b = 0; b < blocks_.size(); ++b) {
-    const double outside =
-        std::max(0.0, images[b].energy - SumOfSquares(images[b].code));
-    bulk_energy += outside;
-    bulk_gain += images[b].bulk_gain * outside;
     Decode(blocks_[b], shrink, images[b]);
     ToUpdate(step.context.may_learn, images[b], blocks_[b]);
     Scatter(blocks_[b].parameters, images[b].vector, gradient);
@@ -301,9 +299,9 @@ absl::Status SubspaceAutoencoder::DoMap(const TeacherStep& step,
   if (step.context.may_learn) {
     ++num_maps_;
   }
-  const double code_product = product - bulk_gain;
+  const double code_product = product - bulk_product;
   report_ = {
-      {"gain", bulk_energy > 0 ? shrink * bulk_gain / bulk_energy : shrink},
+      {"gain", bulk_energy > 0 ? shrink * bulk_product / bulk_energy : shrink},
       {"code_gain",
        code_energy > 0 ? shrink * code_product / code_energy : shrink},
       {"code_energy", energy > 0 ? code_energy / energy : 0},

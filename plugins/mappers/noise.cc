@@ -13,9 +13,6 @@
 namespace fedlb::mappers {
 namespace {
 
-constexpr char kScaleDescription[] =
-    "Factor on the noise; 1 for that of the small batch.";
-
 // |noise| / |gradient|, 0 for no gradient.
 double Relative(double squared_noise, double squared_norm) {
   return squared_norm > 0 ? std::sqrt(squared_noise / squared_norm) : 0;
@@ -53,11 +50,13 @@ absl::Status GaussianNoise::DoMap(const StepContext& context,
   return absl::OkStatus();
 }
 
-ParamSchema<FisherNoiseOptions> FisherNoise::Schema() {
+ParamSchema<SmallBatchNoiseOptions> SmallBatchNoiseOptions::Schema() {
+  using Options = SmallBatchNoiseOptions;
   return ParamSchema<Options>()
       .Add("small_batch_size", &Options::small_batch_size,
            kSmallBatchDescription, AtLeast(1))
-      .Add("scale", &Options::scale, kScaleDescription, AtLeast(0));
+      .Add("scale", &Options::scale,
+           "Factor on the noise; 1 for that of the small batch.", AtLeast(0));
 }
 
 absl::StatusOr<std::unique_ptr<FisherNoise>> FisherNoise::Create(
@@ -92,13 +91,6 @@ absl::Status FisherNoise::DoMap(const StepContext& context,
       Relative(factor * factor * SquaredNorm(root), SquaredNorm(gradient));
   AddNormal(KeyOf(context, seed_, "fisher_noise"), factor, &root, gradient);
   return absl::OkStatus();
-}
-
-ParamSchema<MicrobatchNoiseOptions> MicrobatchNoise::Schema() {
-  return ParamSchema<Options>()
-      .Add("small_batch_size", &Options::small_batch_size,
-           kSmallBatchDescription, AtLeast(1))
-      .Add("scale", &Options::scale, kScaleDescription, AtLeast(0));
 }
 
 absl::StatusOr<std::unique_ptr<MicrobatchNoise>> MicrobatchNoise::Create(

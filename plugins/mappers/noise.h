@@ -46,9 +46,12 @@ class GaussianNoise final : public GradientMapper {
   double last_deviation_ = 0;
 };
 
-struct FisherNoiseOptions {
+// Of the mappers that imitate the noise of a small batch.
+struct SmallBatchNoiseOptions {
   int64_t small_batch_size = 64;
   double scale = 1;
+
+  static ParamSchema<SmallBatchNoiseOptions> Schema();
 };
 
 // Y. Wen et al., "An Empirical Study of Large-Batch Stochastic Gradient Descent
@@ -59,12 +62,12 @@ struct FisherNoiseOptions {
 // partial means G of m examples: m M / (M - 1) mean (G - g)^2 + g^2.
 class FisherNoise final : public GradientMapper {
  public:
-  using Options = FisherNoiseOptions;
+  using Options = SmallBatchNoiseOptions;
   static constexpr char kName[] = "fisher_noise";
   static constexpr char kSummary[] =
       "Adds noise with the diagonal covariance of a small batch's gradient.";
 
-  static ParamSchema<Options> Schema();
+  static ParamSchema<Options> Schema() { return Options::Schema(); }
   static absl::StatusOr<std::unique_ptr<FisherNoise>> Create(
       const Options& options, const ComponentContext& context);
 
@@ -83,11 +86,6 @@ class FisherNoise final : public GradientMapper {
   double last_noise_ = 0;
 };
 
-struct MicrobatchNoiseOptions {
-  int64_t small_batch_size = 64;
-  double scale = 1;
-};
-
 // Noise with the full covariance of a small batch's gradient, as far as M
 // partial means G span it:
 //   g + scale s / M sum_i z_i (G_i - g),  s = sqrt((B / b - 1) M / (M - 1)),
@@ -96,12 +94,12 @@ struct MicrobatchNoiseOptions {
 // Gradient Descent that Generalizes as SGD", ICML 2020.
 class MicrobatchNoise final : public GradientMapper {
  public:
-  using Options = MicrobatchNoiseOptions;
+  using Options = SmallBatchNoiseOptions;
   static constexpr char kName[] = "microbatch_noise";
   static constexpr char kSummary[] =
       "Adds noise with the covariance that the batch's parts show.";
 
-  static ParamSchema<Options> Schema();
+  static ParamSchema<Options> Schema() { return Options::Schema(); }
   static absl::StatusOr<std::unique_ptr<MicrobatchNoise>> Create(
       const Options& options, const ComponentContext& context);
 
