@@ -3,6 +3,7 @@
 #include <ATen/ops/adaptive_avg_pool2d.h>
 #include <ATen/ops/batch_norm.h>
 #include <ATen/ops/conv2d.h>
+#include <ATen/ops/eye.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/max_pool2d.h>
@@ -45,6 +46,25 @@ at::Tensor MaxPool(const at::Tensor& x, int64_t size, int64_t stride,
 
 at::Tensor AveragePoolTo(const at::Tensor& x, int64_t side) {
   return at::adaptive_avg_pool2d(x, {side, side});
+}
+
+at::Tensor LinearOnPool(const Linear& linear, const at::Tensor& x,
+                        int64_t side) {
+  const int64_t cells = side * side;
+  const int64_t pixels = x.size(2) * x.size(3);
+  // For each channel and output pooling the weights costs cells * pixels
+  // multiplications, and saves cells - pixels in every example.
+  if (cells * pixels >= x.size(0) * (cells - pixels)) {
+    return linear(AveragePoolTo(x, side).flatten(1));
+  }
+  const at::Tensor one_hot =
+      at::eye(pixels, x.options()).view({pixels, 1, x.size(2), x.size(3)});
+  // [cells, pixels]: the share that a cell has of a pixel.
+  const at::Tensor shares = AveragePoolTo(one_hot, side).flatten(1).t();
+  const int64_t outputs = linear.weight.size(0);
+  const at::Tensor weight =
+      linear.weight.view({-1, cells}).matmul(shares).view({outputs, -1});
+  return at::linear(x.flatten(1), weight, linear.bias);
 }
 
 }  // namespace fedlb::vision_models

@@ -68,6 +68,13 @@ at::Tensor MaxPool(const at::Tensor& x, int64_t size, int64_t stride,
 // Means over a grid of side x side areas of about equal size.
 at::Tensor AveragePoolTo(const at::Tensor& x, int64_t side);
 
+// linear(AveragePoolTo(x, side).flatten(1)) for x [n, channels, height, width].
+// Where x has fewer pixels than the grid has cells, pooling only copies them,
+// and the weights are pooled in place of the images: the same sum, with fewer
+// multiplications.
+at::Tensor LinearOnPool(const Linear& linear, const at::Tensor& x,
+                        int64_t side);
+
 }  // namespace fedlb::vision_models
 
 #endif  // FEDLB_PLUGINS_VISION_MODELS_LAYERS_H_

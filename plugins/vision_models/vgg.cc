@@ -95,8 +95,8 @@ at::Tensor VggNetwork::Logits(const at::Tensor& images) {
       x = MaxPool(x, 2, 2, /*padding=*/0, /*round_up=*/!imagenet_);
     }
   }
-  x = AveragePoolTo(x, imagenet_ ? kImagenetSide : 1).flatten(1);
-  x = Dropout(classifier_[0](x).relu_(), dropout_);
+  x = LinearOnPool(classifier_[0], x, imagenet_ ? kImagenetSide : 1);
+  x = Dropout(x.relu_(), dropout_);
   x = Dropout(classifier_[1](x).relu_(), dropout_);
   return classifier_[2](x);
 }
