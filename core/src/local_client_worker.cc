@@ -91,9 +91,7 @@ absl::StatusOr<std::unique_ptr<LocalClientWorker>> LocalClientWorker::Create(
       environment.registry->Create<Model>(config.components.at("model"),
                                           environment.context));
   worker->model_->set_label_smoothing(config.model_use.label_smoothing);
-  for (const at::Tensor& parameter : worker->model_->parameters()) {
-    worker->weights_.push_back(parameter.detach());
-  }
+  worker->weights_ = Detach(worker->model_->parameters());
   worker->buffers_ = worker->model_->buffers();
   FEDLB_ASSIGN_OR_RETURN(
       worker->optimizer_,
@@ -227,6 +225,7 @@ absl::StatusOr<Update> LocalClientWorker::Run(
                         static_cast<double>(examples.size());
     RandomKey epoch_key;
     const std::vector<int64_t> indices = batches.Next(state, &epoch_key);
+    gradient.clear();  // no two of them at a time
     FEDLB_ASSIGN_OR_RETURN(GradientStep taken,
                            TakeGradient(indices, epoch_key, micro_batch_size));
     if (!std::isfinite(taken.loss)) {

@@ -400,9 +400,11 @@ absl::StatusOr<RunState> Restore(const StoredCheckpoint& checkpoint,
 
 }  // namespace
 
+// The federation's model is there for its layout and its initial values, so
+// training writes over them instead of keeping a second copy.
 RunState::RunState(const Federation& federation)
-    : weights(Clone(federation.model->parameters())),
-      buffers(Clone(federation.model->buffers())),
+    : weights(Detach(federation.model->parameters())),
+      buffers(federation.model->buffers()),
       detector(federation.config.critical_phase,
                federation.config.cohort_size()) {}
 

@@ -126,6 +126,15 @@ TensorList Clone(const TensorList& tensors) {
   return copies;
 }
 
+TensorList Detach(const TensorList& tensors) {
+  TensorList detached;
+  detached.reserve(tensors.size());
+  for (const at::Tensor& tensor : tensors) {
+    detached.push_back(tensor.detach());
+  }
+  return detached;
+}
+
 TensorList ZerosLike(const TensorList& tensors) {
   TensorList zeros;
   zeros.reserve(tensors.size());

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 
+#include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/ScalarType.h>
@@ -28,6 +29,29 @@ void AddWeighted(const at::Tensor& term, double weight, at::Tensor& sum) {
   } else {
     sum.add_(term, weight);
   }
+}
+
+template <typename T>
+void Divide(const double* sum, double weight, int64_t count, T* mean) {
+  for (int64_t i = 0; i < count; ++i) {
+    mean[i] = static_cast<T>(sum[i] / weight);
+  }
+}
+
+// sum / weight. One pass, too.
+at::Tensor Divide(const at::Tensor& sum, double weight, at::ScalarType dtype) {
+  const bool plain = sum.is_cpu() && sum.is_contiguous();
+  if (!plain || (dtype != at::kFloat && dtype != at::kDouble)) {
+    return sum.div(weight).to(dtype);
+  }
+  at::Tensor mean = at::empty(sum.sizes(), sum.options().dtype(dtype));
+  const double* const sums = sum.const_data_ptr<double>();
+  if (dtype == at::kFloat) {
+    Divide(sums, weight, sum.numel(), mean.data_ptr<float>());
+  } else {
+    Divide(sums, weight, sum.numel(), mean.data_ptr<double>());
+  }
+  return mean;
 }
 
 }  // namespace
@@ -60,7 +84,7 @@ TensorList WeightedMean::Mean() const {
   mean.reserve(sums_.size());
   for (size_t i = 0; i < sums_.size(); ++i) {
     mean.push_back(c10::isFloatingType(layout_[i].dtype)
-                       ? sums_[i].div(total_weight_).to(layout_[i].dtype)
+                       ? Divide(sums_[i], total_weight_, layout_[i].dtype)
                        : sums_[i].clone());
   }
   return mean;

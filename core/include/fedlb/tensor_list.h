@@ -41,6 +41,8 @@ FEDLB_API int64_t NumBytes(const TensorLayout& layout);
 
 // Deep copies, detached from autograd and contiguous.
 FEDLB_API TensorList Clone(const TensorList& tensors);
+// The same memory, detached from autograd.
+FEDLB_API TensorList Detach(const TensorList& tensors);
 FEDLB_API TensorList ZerosLike(const TensorList& tensors);
 FEDLB_API TensorList Zeros(const TensorLayout& layout);
 
