@@ -12,6 +12,7 @@
 #include <ATen/ops/zeros.h>
 
 #include "fedlb/tensor_list.h"
+#include "row_mix.h"
 
 namespace fedlb::teacher {
 namespace {
@@ -87,8 +88,7 @@ void GradientSubspace::AddDecoded(const std::vector<double>& code,
   }
 }
 
-at::Tensor GradientSubspace::Gram(const std::vector<double>& old_scale,
-                                  double scale,
+at::Tensor GradientSubspace::Gram(const at::Tensor& scales,
                                   const at::Tensor& gradients) const {
   const int64_t old_rows = rank();
   const int64_t new_rows = gradients.size(0);
@@ -97,8 +97,8 @@ at::Tensor GradientSubspace::Gram(const std::vector<double>& old_scale,
   at::Tensor gram =
       at::zeros({old_rows + new_rows, old_rows + new_rows}, at::kDouble);
   at::Tensor old_old = gram.narrow(0, 0, old_rows).narrow(1, 0, old_rows);
-  at::Tensor old_new =
-      gram.narrow(0, 0, old_rows).narrow(1, old_rows, new_rows);
+  at::Tensor new_old =
+      gram.narrow(0, old_rows, new_rows).narrow(1, 0, old_rows);
   at::Tensor new_new =
       gram.narrow(0, old_rows, new_rows).narrow(1, old_rows, new_rows);
   for (int64_t begin = 0; begin < numel; begin += kBlockColumns) {
@@ -107,7 +107,7 @@ at::Tensor GradientSubspace::Gram(const std::vector<double>& old_scale,
     new_new.add_(at::mm(part, part.t()));
     if (old_rows > 0) {
       const at::Tensor basis = Columns(begin, count);
-      old_new.add_(at::mm(basis, part.t()));
+      new_old.add_(at::mm(part, basis.t()));
       if (!orthonormal) {
         old_old.add_(at::mm(basis, basis.t()));
       }
@@ -116,10 +116,7 @@ at::Tensor GradientSubspace::Gram(const std::vector<double>& old_scale,
   if (orthonormal) {
     old_old.diagonal().fill_(1);
   }
-  std::vector<double> row_scale = old_scale;
-  row_scale.resize(static_cast<size_t>(old_rows + new_rows), scale);
-  const at::Tensor scales = ToTensor(row_scale);
-  gram.narrow(0, old_rows, new_rows).narrow(1, 0, old_rows).copy_(old_new.t());
+  gram.narrow(0, 0, old_rows).narrow(1, old_rows, new_rows).copy_(new_old.t());
   return gram.mul_(scales.unsqueeze(0)).mul_(scales.unsqueeze(1));
 }
 
@@ -130,17 +127,19 @@ void GradientSubspace::Update(const at::Tensor& gradients) {
   if (basis_.size(0) == 0) {
     return;
   }
-  std::vector<double> old_scale = singular_;
-  for (double& value : old_scale) {
+  std::vector<double> row_scales = singular_;
+  for (double& value : row_scales) {
     value *= std::sqrt(forgetting_);
   }
-  const double scale =
-      std::sqrt((1 - forgetting_) / static_cast<double>(new_rows));
-  const at::Tensor gram = Gram(old_scale, scale, gradients);
+  row_scales.resize(
+      static_cast<size_t>(old_rows + new_rows),
+      std::sqrt((1 - forgetting_) / static_cast<double>(new_rows)));
+  const at::Tensor scales = ToTensor(row_scales);
 
-  // A = [diag(old_scale) V; scale G] has A A^T = U diag(e) U^T, so that its
-  // right singular vectors are diag(e)^(-1/2) U^T A.
-  const auto [eigenvalues, eigenvectors] = at::linalg_eigh(gram);
+  // A = diag(scales) [V; G] has A A^T = U diag(e) U^T, so that its right
+  // singular vectors are diag(e)^(-1/2) U^T A.
+  const auto [eigenvalues, eigenvectors] =
+      at::linalg_eigh(Gram(scales, gradients));
   const std::vector<double> ascending = ToVector(eigenvalues);
   const double largest = ascending.back();
   std::vector<double> kept;
@@ -161,28 +160,14 @@ void GradientSubspace::Update(const at::Tensor& gradients) {
   for (double& value : inverse) {
     value = 1 / value;
   }
-  const at::Tensor turned =
+  const at::Tensor factors =
       eigenvectors.narrow(1, eigenvectors.size(1) - new_rank, new_rank)
           .flip(1)
           .t()
-          .mul(ToTensor(inverse).unsqueeze(1));
-  const at::Tensor from_new =
-      turned.narrow(1, old_rows, new_rows).mul(scale).to(dtype_);
-  at::Tensor from_old;
-  if (old_rows > 0) {
-    from_old = turned.narrow(1, 0, old_rows)
-                   .mul(ToTensor(old_scale).unsqueeze(0))
-                   .to(dtype_);
-  }
-  const int64_t numel = basis_.size(1);
-  for (int64_t begin = 0; begin < numel; begin += kBlockColumns) {
-    const int64_t count = std::min(kBlockColumns, numel - begin);
-    at::Tensor rows = at::mm(from_new, gradients.narrow(1, begin, count));
-    if (old_rows > 0) {
-      rows.addmm_(from_old, Columns(begin, count));
-    }
-    basis_.narrow(0, 0, new_rank).narrow(1, begin, count).copy_(rows);
-  }
+          .mul(ToTensor(inverse).unsqueeze(1))
+          .mul(scales.unsqueeze(0))
+          .to(dtype_);
+  MixRows(factors.contiguous(), gradients.contiguous(), basis_);
   singular_ = std::move(kept);
 }
 

@@ -59,9 +59,8 @@ class GradientSubspace {
  private:
   // Columns [begin, begin + count) of the rows in use, in the gradients' type.
   at::Tensor Columns(int64_t begin, int64_t count) const;
-  // A A^T for A = [diag(old_scale) V; scale G].
-  at::Tensor Gram(const std::vector<double>& old_scale, double scale,
-                  const at::Tensor& gradients) const;
+  // A A^T for A = diag(scales) [V; G].
+  at::Tensor Gram(const at::Tensor& scales, const at::Tensor& gradients) const;
 
   const double forgetting_;
   const at::ScalarType dtype_;

@@ -51,13 +51,11 @@ TEST_P(LinearOnPoolTest, IsALinearLayerBehindThePooling) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, LinearOnPoolTest,
-                         ::testing::Values(PoolShape{1, 1, 1, 7},
-                                           PoolShape{9, 1, 1, 7},
-                                           PoolShape{9, 2, 1, 7},
-                                           PoolShape{9, 3, 2, 4},
-                                           PoolShape{9, 4, 4, 4},
-                                           PoolShape{9, 5, 8, 2}));
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, LinearOnPoolTest,
+    ::testing::Values(PoolShape{1, 1, 1, 7}, PoolShape{9, 1, 1, 7},
+                      PoolShape{9, 2, 1, 7}, PoolShape{9, 3, 2, 4},
+                      PoolShape{9, 4, 4, 4}, PoolShape{9, 5, 8, 2}));
 
 }  // namespace
 }  // namespace fedlb::vision_models
