@@ -56,6 +56,20 @@ absl::Status FailureOfRun(int exit_code, const std::string& message) {
 
 }  // namespace
 
+absl::StatusOr<SweepFolder> SweepFolder::Open(std::string path, int64_t jobs,
+                                              CommandContext& context) {
+  for (const char* folder : {"configs", "logs", "results", "runs"}) {
+    std::error_code error;
+    std::filesystem::create_directories(absl::StrCat(path, "/", folder), error);
+    if (error) {
+      return StorageError(
+          absl::StrCat(path, "/", folder, ": ", error.message()));
+    }
+  }
+  FEDLB_ASSIGN_OR_RETURN(FolderLock lock, FolderLock::Take(path));
+  return SweepFolder(std::move(path), std::move(lock), jobs, context);
+}
+
 absl::StatusOr<SweepFolder::Job> SweepFolder::Start(
     const PlannedRun& run) const {
   std::vector<std::string> arguments = {"train", "--format", "json"};

@@ -12,34 +12,23 @@
 #include "absl/status/statusor.h"
 #include "child_process.h"
 #include "command.h"
-#include "fedlb/status.h"
+#include "fedlb/folder_lock.h"
 #include "fedlb/sweep.h"
 #include "sweep_plan.h"
 
 namespace fedlb::cli {
 
-// Holds configs/, logs/, results/ and runs/, each with one entry per run.
+// Holds configs/, logs/, results/ and runs/, each with one entry per run, and
+// an exclusive lock while it lives.
 class SweepFolder {
  public:
-  SweepFolder(std::string path, int64_t jobs, CommandContext& context)
-      : path_(std::move(path)), jobs_(jobs), context_(context) {}
+  // Makes the folder, or opens one to go on.
+  static absl::StatusOr<SweepFolder> Open(std::string path, int64_t jobs,
+                                          CommandContext& context);
 
   const std::string& path() const { return path_; }
   std::string RunDir(const PlannedRun& run) const {
     return absl::StrCat(path_, "/runs/", run.id);
-  }
-
-  absl::Status Create() const {
-    for (const char* folder : {"configs", "logs", "results", "runs"}) {
-      std::error_code error;
-      std::filesystem::create_directories(absl::StrCat(path_, "/", folder),
-                                          error);
-      if (error) {
-        return StorageError(
-            absl::StrCat(path_, "/", folder, ": ", error.message()));
-      }
-    }
-    return absl::OkStatus();
   }
 
   // Runs what has no result yet, `jobs` at a time. On a failure the runs that
@@ -50,6 +39,13 @@ class SweepFolder {
   absl::StatusOr<SweepRun> Read(const PlannedRun& run) const;
 
  private:
+  SweepFolder(std::string path, FolderLock lock, int64_t jobs,
+              CommandContext& context)
+      : path_(std::move(path)),
+        lock_(std::move(lock)),
+        jobs_(jobs),
+        context_(context) {}
+
   struct Job {
     const PlannedRun* run;
     ChildProcess process;
@@ -65,6 +61,7 @@ class SweepFolder {
   absl::Status Finish(const PlannedRun& run, int exit_code) const;
 
   const std::string path_;
+  FolderLock lock_;
   const int64_t jobs_;
   CommandContext& context_;
 };

@@ -120,4 +120,9 @@ absl::StatusOr<std::vector<PlannedMethod>> PlanRuns(const Sweep& sweep,
   return methods;
 }
 
+const std::vector<int64_t>& FirstSeeds(const Sweep& sweep,
+                                       const PlannedMethod& method) {
+  return method.settings.size() > 1 ? sweep.tuning_seeds : sweep.seeds;
+}
+
 }  // namespace fedlb::cli

@@ -42,6 +42,11 @@ absl::StatusOr<Sweep> SweepOf(const SweepFlags& flags);
 absl::StatusOr<std::vector<PlannedMethod>> PlanRuns(const Sweep& sweep,
                                                     const CommonFlags& common);
 
+// The seeds that all of a method's settings run with: those for choosing one
+// where there are several, and those that are compared otherwise.
+const std::vector<int64_t>& FirstSeeds(const Sweep& sweep,
+                                       const PlannedMethod& method);
+
 }  // namespace fedlb::cli
 
 #endif  // FEDLB_CLI_SWEEP_PLAN_H_

@@ -43,10 +43,8 @@ absl::StatusOr<std::vector<SweepResult>> Compare(
     SweepFolder& folder, std::vector<TriedSetting>& tried) {
   std::vector<const PlannedRun*> tuning;
   for (const PlannedMethod& method : methods) {
-    const auto& seeds =
-        method.settings.size() > 1 ? sweep.tuning_seeds : sweep.seeds;
     for (const PlannedSetting& setting : method.settings) {
-      for (const int64_t seed : seeds) {
+      for (const int64_t seed : FirstSeeds(sweep, method)) {
         tuning.push_back(&setting.runs.at(seed));
       }
     }
@@ -62,8 +60,7 @@ absl::StatusOr<std::vector<SweepResult>> Compare(
     for (const PlannedSetting& setting : method.settings) {
       FEDLB_ASSIGN_OR_RETURN(
           std::vector<SweepRun> of_setting,
-          ReadRuns(folder, setting,
-                   several ? sweep.tuning_seeds : sweep.seeds));
+          ReadRuns(folder, setting, FirstSeeds(sweep, method)));
       runs.push_back(std::move(of_setting));
     }
     absl::StatusOr<size_t> best = ChooseSetting(runs);
@@ -74,9 +71,7 @@ absl::StatusOr<std::vector<SweepResult>> Compare(
       tried.push_back({.method = method.name,
                        .setting = method.settings[i].label,
                        .validation_score = ValidationScore(runs[i]),
-                       .diverged = std::count_if(
-                           runs[i].begin(), runs[i].end(),
-                           [](const SweepRun& run) { return run.diverged; }),
+                       .diverged = CountDiverged(runs[i]),
                        .chosen = i == *best});
     }
     chosen.push_back(&method.settings[*best]);
@@ -118,7 +113,7 @@ absl::Status WriteTables(const std::string& folder, const std::string& title,
   FEDLB_RETURN_IF_ERROR(
       WriteFileDurably(absl::StrCat(folder, "/table.md"), Markdown(cells)));
   FEDLB_RETURN_IF_ERROR(
-      WriteFileDurably(absl::StrCat(folder, "/table.csv"), Csv(cells)));
+      WriteFileDurably(absl::StrCat(folder, "/table.csv"), Csv(table)));
   result.data["page"] = page_path;
   // A NaN is written as null.
   return WriteFileDurably(
@@ -141,12 +136,13 @@ absl::Status RunSweep(const SweepFlags& flags, CommandContext& context,
       flags.study.empty() ? "sweep"
                           : std::filesystem::path(flags.study).stem().string();
   const auto cores = std::max<int64_t>(1, std::thread::hardware_concurrency());
-  SweepFolder folder(
-      flags.output.empty() ? absl::StrCat("sweeps/", name) : flags.output,
-      flags.jobs > 0 ? flags.jobs : cores, context);
+  FEDLB_ASSIGN_OR_RETURN(
+      SweepFolder folder,
+      SweepFolder::Open(
+          flags.output.empty() ? absl::StrCat("sweeps/", name) : flags.output,
+          flags.jobs > 0 ? flags.jobs : cores, context));
   result.data["folder"] = folder.path();
   context.terminal.Info(absl::StrCat("sweep folder: ", folder.path()));
-  FEDLB_RETURN_IF_ERROR(folder.Create());
   std::vector<TriedSetting> tried;
   FEDLB_ASSIGN_OR_RETURN(const std::vector<SweepResult> results,
                          Compare(sweep, methods, folder, tried));

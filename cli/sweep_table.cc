@@ -20,6 +20,21 @@ Json SpreadData(const Spread& spread) {
   return {{"mean", spread.mean}, {"deviation", spread.deviation}};
 }
 
+struct SpreadColumn {
+  const char* name;
+  Spread SweepRow::*spread;
+};
+
+const std::vector<SpreadColumn>& SpreadColumns() {
+  static const auto* const columns = new std::vector<SpreadColumn>{
+      {"final", &SweepRow::final_accuracy},
+      {"last_three", &SweepRow::last_three},
+      {"at_equal_steps", &SweepRow::at_equal_steps},
+      {"at_equal_samples", &SweepRow::at_equal_samples},
+      {"at_equal_seconds", &SweepRow::at_equal_seconds}};
+  return *columns;
+}
+
 // "86.94 ± 0.09", in per cent.
 std::string SpreadText(const Spread& spread) {
   if (!std::isfinite(spread.mean)) {
@@ -43,15 +58,14 @@ void DescribeSweep(const Sweep& sweep,
   result.data["methods"] = Json::array();
   for (const PlannedMethod& method : methods) {
     const auto settings = static_cast<int64_t>(method.settings.size());
+    const std::vector<int64_t>& first = FirstSeeds(sweep, method);
+    // The chosen setting goes on with the seeds that it has not run with.
     std::set<int64_t> compared(sweep.seeds.begin(), sweep.seeds.end());
-    int64_t runs = static_cast<int64_t>(compared.size());
-    if (settings > 1) {
-      for (const int64_t seed : sweep.tuning_seeds) {
-        compared.erase(seed);
-      }
-      runs = settings * static_cast<int64_t>(sweep.tuning_seeds.size()) +
-             static_cast<int64_t>(compared.size());
+    for (const int64_t seed : first) {
+      compared.erase(seed);
     }
+    const int64_t runs = settings * static_cast<int64_t>(first.size()) +
+                         static_cast<int64_t>(compared.size());
     total += runs;
     rows.push_back({method.name, absl::StrCat(settings), absl::StrCat(runs)});
     result.data["methods"].push_back(
@@ -65,16 +79,15 @@ void DescribeSweep(const Sweep& sweep,
 Json TableData(const SweepTable& table) {
   Json rows = Json::array();
   for (const SweepRow& row : table.rows) {
-    rows.push_back({{"method", row.method},
-                    {"setting", row.setting},
-                    {"runs", row.runs},
-                    {"diverged", row.diverged},
-                    {"validation_score", row.validation_score},
-                    {"final", SpreadData(row.final_accuracy)},
-                    {"last_three", SpreadData(row.last_three)},
-                    {"at_equal_steps", SpreadData(row.at_equal_steps)},
-                    {"at_equal_samples", SpreadData(row.at_equal_samples)},
-                    {"at_equal_seconds", SpreadData(row.at_equal_seconds)}});
+    Json data = {{"method", row.method},
+                 {"setting", row.setting},
+                 {"runs", row.runs},
+                 {"diverged", row.diverged},
+                 {"validation_score", row.validation_score}};
+    for (const SpreadColumn& column : SpreadColumns()) {
+      data[column.name] = SpreadData(row.*column.spread);
+    }
+    rows.push_back(std::move(data));
   }
   return rows;
 }
@@ -90,11 +103,12 @@ std::vector<std::vector<std::string>> Cells(const SweepTable& table) {
     if (row.diverged > 0) {
       absl::StrAppend(&runs, ", ", row.diverged, " diverged");
     }
-    cells.push_back({row.method, row.setting.empty() ? "-" : row.setting,
-                     std::move(runs), SpreadText(row.final_accuracy),
-                     SpreadText(row.last_three), SpreadText(row.at_equal_steps),
-                     SpreadText(row.at_equal_samples),
-                     SpreadText(row.at_equal_seconds)});
+    std::vector<std::string> line = {
+        row.method, row.setting.empty() ? "-" : row.setting, std::move(runs)};
+    for (const SpreadColumn& column : SpreadColumns()) {
+      line.push_back(SpreadText(row.*column.spread));
+    }
+    cells.push_back(std::move(line));
   }
   return cells;
 }
@@ -119,15 +133,30 @@ std::string Markdown(const std::vector<std::vector<std::string>>& cells) {
   return text;
 }
 
-std::string Csv(const std::vector<std::vector<std::string>>& cells) {
-  std::string text;
-  for (const std::vector<std::string>& row : cells) {
-    std::vector<std::string> quoted;
-    for (const std::string& cell : row) {
-      quoted.push_back(absl::StrCat(
-          "\"", absl::StrReplaceAll(cell, {{"\"", "\"\""}}), "\""));
+std::string Csv(const SweepTable& table) {
+  const auto quoted = [](absl::string_view text) {
+    return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}),
+                        "\"");
+  };
+  std::vector<std::string> header = {"method", "setting", "runs", "diverged",
+                                     "validation_score"};
+  for (const SpreadColumn& column : SpreadColumns()) {
+    header.push_back(absl::StrCat(column.name, "_mean"));
+    header.push_back(absl::StrCat(column.name, "_deviation"));
+  }
+  std::string text = absl::StrCat(absl::StrJoin(header, ","), "\n");
+  const auto number = [](double value) {
+    return std::isfinite(value) ? absl::StrFormat("%.8g", value) : "";
+  };
+  for (const SweepRow& row : table.rows) {
+    std::vector<std::string> cells = {
+        quoted(row.method), quoted(row.setting), absl::StrCat(row.runs),
+        absl::StrCat(row.diverged), number(row.validation_score)};
+    for (const SpreadColumn& column : SpreadColumns()) {
+      cells.push_back(number((row.*column.spread).mean));
+      cells.push_back(number((row.*column.spread).deviation));
     }
-    absl::StrAppend(&text, absl::StrJoin(quoted, ","), "\n");
+    absl::StrAppend(&text, absl::StrJoin(cells, ","), "\n");
   }
   return text;
 }

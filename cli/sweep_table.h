@@ -34,7 +34,8 @@ nlohmann::ordered_json TableData(const SweepTable& table);
 // The final table in per cent, the header first.
 std::vector<std::vector<std::string>> Cells(const SweepTable& table);
 std::string Markdown(const std::vector<std::vector<std::string>>& cells);
-std::string Csv(const std::vector<std::vector<std::string>>& cells);
+// The same in full precision and not in per cent, one column for each number.
+std::string Csv(const SweepTable& table);
 
 // The settings that were tried, as text.
 std::string TriedText(const std::vector<TriedSetting>& tried);

@@ -18,16 +18,30 @@ void SetUpTeacherFit(CLI::App& app, ParsedCommand& parsed) {
                   "File of the teacher (default teacher.safetensors)")
       ->check(NotEmpty, "")
       ->type_name("FILE");
+  CLI::Option* record =
+      fit->add_option("--record", flags->record,
+                      "Folder that is to keep every pair as a file")
+          ->check(NotEmpty, "")
+          ->type_name("DIR");
   CLI::Option* run_dir =
       fit->add_option("--run-dir", flags->run_dir,
                       "Folder of the student's run (default: FILE.run)")
           ->check(NotEmpty, "")
           ->type_name("DIR");
-  fit->add_option("--resume", flags->resume,
-                  "Go on with the fit whose student's run is in DIR")
+  CLI::Option* resume =
+      fit->add_option("--resume", flags->resume,
+                      "Go on with the fit whose student's run is in DIR")
+          ->check(NotEmpty, "")
+          ->type_name("DIR")
+          ->excludes(run_dir);
+  fit->add_option("--pairs", flags->pairs,
+                  "Fit to the pairs that --record kept in DIR, and train no "
+                  "student")
       ->check(NotEmpty, "")
       ->type_name("DIR")
-      ->excludes(run_dir);
+      ->excludes(record)
+      ->excludes(run_dir)
+      ->excludes(resume);
   fit->add_flag("--dry-run", flags->dry_run,
                 "Print the plan, the time and the bytes; fit nothing");
   AddCommand(*fit, flags, true, parsed);

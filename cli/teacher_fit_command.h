@@ -13,6 +13,8 @@ namespace fedlb::cli {
 struct TeacherFitFlags {
   ConfigFlags config;
   std::string output;
+  std::string record;
+  std::string pairs;
   std::string run_dir;
   std::string resume;
   bool dry_run = false;

@@ -64,6 +64,54 @@ std::string HeldoutText(const Json& heldout) {
        {"the same steps in another order", "", number("ceiling_cosine"), ""}});
 }
 
+// Settings that make a fit of a configuration. They come before what --set
+// gives, which wins.
+std::vector<std::string> FitSettings(const TeacherFitFlags& flags) {
+  const auto text = [](const std::string& value) {
+    return ConfigValue(value).ToString();
+  };
+  std::vector<std::string> sets = {"sync_policy.name=bsp",
+                                   "gradient_mapper.name=teacher",
+                                   "gradient_mapper.scope=server"};
+  if (!flags.pairs.empty()) {
+    sets.push_back(absl::StrCat("gradient_mapper.pairs=", text(flags.pairs)));
+    return sets;
+  }
+  sets.insert(sets.end(),
+              {"gradient_mapper.refit=every", "gradient_mapper.reorder=true"});
+  if (!flags.record.empty()) {
+    sets.push_back(absl::StrCat("gradient_mapper.record=", text(flags.record)));
+  }
+  return sets;
+}
+
+// Writes the teacher and says how good it is. `lines` are about the student.
+absl::Status Finish(
+    const Experiment& experiment, const ScalarMap& mapper,
+    const std::string& output, absl::string_view how_to_get_pairs,
+    const std::vector<std::pair<std::string, std::string>>& lines,
+    CommandResult& result) {
+  const Json heldout = WithPrefix(mapper, "heldout.");
+  if (heldout.empty()) {
+    return ConfigError(absl::StrCat(
+        "too few pairs to fit and score a teacher: ", how_to_get_pairs));
+  }
+  FEDLB_RETURN_IF_ERROR(experiment.SaveMapper(output));
+  result.data["teacher"] = output;
+  result.data["heldout"] = heldout;
+  result.data["fit"] = WithPrefix(mapper, "fit.");
+
+  std::vector<std::pair<std::string, std::string>> text = {
+      {"teacher", Printable(output)},
+      {"held-out pairs", FormatNumber(NumberAt(heldout, "pairs"))}};
+  text.insert(text.end(), lines.begin(), lines.end());
+  for (const auto& [name, value] : result.data["fit"].items()) {
+    text.emplace_back(name, FormatNumber(value.get<double>(), 4));
+  }
+  result.text = absl::StrCat(HeldoutText(heldout), "\n", FormatPairs(text));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status RunTeacherFit(const TeacherFitFlags& flags,
@@ -86,12 +134,8 @@ absl::Status RunTeacherFit(const TeacherFitFlags& flags,
                            FindRunConfig(flags.resume, "--resume"));
     settings.configs = {std::move(path)};
   } else {
-    // First, so that what --set gives wins.
-    settings.sets.insert(
-        settings.sets.begin(),
-        {"sync_policy.name=bsp", "gradient_mapper.name=teacher",
-         "gradient_mapper.scope=server", "gradient_mapper.refit=every",
-         "gradient_mapper.reorder=true"});
+    const std::vector<std::string> sets = FitSettings(flags);
+    settings.sets.insert(settings.sets.begin(), sets.begin(), sets.end());
   }
   ComponentRegistry registry;
   FEDLB_ASSIGN_OR_RETURN(
@@ -107,6 +151,12 @@ absl::Status RunTeacherFit(const TeacherFitFlags& flags,
     return absl::OkStatus();
   }
 
+  if (!flags.pairs.empty()) {
+    return Finish(*experiment, experiment->MapperSummary(), output,
+                  "--pairs needs a folder with four or more of them", {},
+                  result);
+  }
+
   const std::string run_dir = resume ? flags.resume
                               : !flags.run_dir.empty()
                                   ? flags.run_dir
@@ -116,39 +166,24 @@ absl::Status RunTeacherFit(const TeacherFitFlags& flags,
   context.terminal.Info(absl::StrCat("student's run: ", options.run_dir));
   FEDLB_ASSIGN_OR_RETURN(const TrainResult run, experiment->Train(options));
 
-  const Json heldout = WithPrefix(run.mapper, "heldout.");
-  if (heldout.empty()) {
-    return ConfigError(absl::StrCat(
-        "too few pairs to fit and score a teacher in ", run.rounds,
-        " rounds: set rounds to 20 or more, and a batch of the whole cohort "
-        "that is a multiple of gradient_mapper.small_batch_size"));
-  }
-  FEDLB_RETURN_IF_ERROR(experiment->SaveMapper(output));
   const auto apply = run.mapper.find("mean_seconds");
   const double apply_ms =
       apply == run.mapper.end() ? std::nan("") : 1000 * apply->second;
   const double step_ms = 1000 * run.seconds / static_cast<double>(run.rounds);
-  result.data["teacher"] = output;
   result.data["rounds"] = run.rounds;
-  result.data["heldout"] = heldout;
-  result.data["fit"] = WithPrefix(run.mapper, "fit.");
   result.data["apply_ms"] = apply_ms;
   result.data["step_ms"] = step_ms;
   result.data["samples"] = run.samples;
   result.data["test_accuracy"] = run.test.accuracy;
-
-  std::vector<std::pair<std::string, std::string>> lines = {
-      {"teacher", Printable(output)},
-      {"student's run", Printable(run.run_dir)},
-      {"held-out pairs", FormatNumber(NumberAt(heldout, "pairs"))},
-      {"cost", absl::StrFormat("%.2f ms of a step of %.2f ms (%.1f %%)",
-                               apply_ms, step_ms, 100 * apply_ms / step_ms)},
-  };
-  for (const auto& [name, value] : result.data["fit"].items()) {
-    lines.emplace_back(name, FormatNumber(value.get<double>(), 4));
-  }
-  result.text = absl::StrCat(HeldoutText(heldout), "\n", FormatPairs(lines));
-  return absl::OkStatus();
+  return Finish(
+      *experiment, run.mapper, output,
+      absl::StrCat("set rounds to 20 or more (", run.rounds,
+                   " now), and a batch of the whole cohort that is a multiple "
+                   "of gradient_mapper.small_batch_size"),
+      {{"student's run", Printable(run.run_dir)},
+       {"cost", absl::StrFormat("%.2f ms of a step of %.2f ms (%.1f %%)",
+                                apply_ms, step_ms, 100 * apply_ms / step_ms)}},
+      result);
 }
 
 }  // namespace fedlb::cli

@@ -111,6 +111,11 @@ FEDLB_FOR_EACH_CPU void MixFor(const Operands<c10::BFloat16, float>& o,
   Mix(o, tile);
 }
 
+FEDLB_FOR_EACH_CPU void MixFor(const Operands<c10::BFloat16, double>& o,
+                               double* tile) {
+  Mix(o, tile);
+}
+
 template <typename Stored, typename T>
 void MixOf(const at::Tensor& factors, const at::Tensor& rows,
            at::Tensor& basis) {
@@ -143,12 +148,13 @@ void MixRows(const at::Tensor& factors, const at::Tensor& rows,
   TORCH_CHECK(
       factors.is_contiguous() && rows.is_contiguous() && basis.is_contiguous(),
       "MixRows needs contiguous operands");
-  if (rows.scalar_type() == at::kDouble) {
-    MixOf<double, double>(factors, rows, basis);
-  } else if (basis.scalar_type() == at::kBFloat16) {
-    MixOf<c10::BFloat16, float>(factors, rows, basis);
+  const bool in_double = rows.scalar_type() == at::kDouble;
+  if (basis.scalar_type() == at::kBFloat16) {
+    in_double ? MixOf<c10::BFloat16, double>(factors, rows, basis)
+              : MixOf<c10::BFloat16, float>(factors, rows, basis);
   } else {
-    MixOf<float, float>(factors, rows, basis);
+    in_double ? MixOf<double, double>(factors, rows, basis)
+              : MixOf<float, float>(factors, rows, basis);
   }
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -16,6 +18,8 @@ namespace {
 constexpr char kNameKey[] = "name";
 constexpr char kTeacherKey[] = "teacher";
 constexpr char kFileKey[] = "file";
+constexpr char kPairsKey[] = "pairs";
+constexpr char kRecordKey[] = "record";
 constexpr char kDefaultTeacher[] = "subspace_autoencoder";
 constexpr char kScores[] = "pair_scores";
 
@@ -62,6 +66,22 @@ ParamSchema<TeacherMapperOptions> TeacherMapper::Schema() {
       .Add("teacher", &Options::teacher,
            "The teacher's name, \"subspace_autoencoder\" by default, and "
            "options. With a file they are the file's where they are not given.")
+      .Add(
+          "pairs", &Options::pairs,
+          "A folder of pairs, recorded by `record`, that the teacher is fitted "
+          "to before training; empty for none.")
+      .Add(
+          "record", &Options::record,
+          "A folder that is to keep every pair as a file; empty for none. Each "
+          "round's gradients then come in groups.")
+      .AddChoice(
+          "target", &Options::target,
+          {{"displacement", Target::kDisplacement},
+           {"gradient", Target::kGradient}},
+          "What the teacher is fitted to: the displacement by many small "
+          "steps over the large batch's examples, or a small batch's "
+          "gradient, whose best prediction is the large batch's "
+          "gradient itself.")
       .AddChoice("refit", &Options::refit,
                  {{"never", Refit::kNever},
                   {"every", Refit::kEvery},
@@ -110,30 +130,82 @@ absl::StatusOr<std::unique_ptr<TeacherMapper>> TeacherMapper::Create(
         "with its options (subspace_autoencoder: coordinates = \"raw\" and a "
         "rank of 1 or more)");
   }
+  if (options.target == Target::kGradient && options.reorder) {
+    return ConfigError(
+        "gradient_mapper.reorder asks for the same small steps in another "
+        "order "
+        "and target = \"gradient\" takes one small step; leave one of them "
+        "out");
+  }
+  if (teacher->NeedsFit() && options.refit == Refit::kNever && !file &&
+      options.pairs.empty()) {
+    return ConfigError(
+        "this teacher does nothing until it is fitted; set "
+        "gradient_mapper.refit = \"every\", or gradient_mapper.file to one "
+        "that "
+        "fedlb teacher-fit wrote");
+  }
   return std::unique_ptr<TeacherMapper>(
       new TeacherMapper(options, std::move(table), std::move(teacher),
                         std::move(file), context.logger));
 }
 
 absl::Status TeacherMapper::Prepare(const TensorLayout& layout) {
+  layout_ = layout;
   FEDLB_RETURN_IF_ERROR(Annotate(teacher_->Prepare(layout), "teacher"));
-  if (!file_.has_value()) {
-    return absl::OkStatus();
+  if (file_.has_value()) {
+    FEDLB_RETURN_IF_ERROR(CheckMapperFileFits(options_.file, *file_, layout));
+    const absl::Status loaded = LoadState(file_->state);
+    if (!loaded.ok()) {
+      return InputFileError(
+          absl::StrCat(options_.file, ": ", loaded.message()));
+    }
+    scores_ = PairScores();  // of another run
+    file_.reset();
   }
-  FEDLB_RETURN_IF_ERROR(CheckMapperFileFits(options_.file, *file_, layout));
-  const absl::Status loaded = LoadState(file_->state);
-  if (!loaded.ok()) {
-    return InputFileError(absl::StrCat(options_.file, ": ", loaded.message()));
+  if (!options_.record.empty()) {
+    std::error_code error;
+    std::filesystem::create_directories(options_.record, error);
+    if (error) {
+      return StorageError(
+          absl::StrCat("gradient_mapper.record: cannot create the folder ",
+                       options_.record, ": ", error.message()));
+    }
   }
-  scores_ = PairScores();  // of another run
-  file_.reset();
+  return options_.pairs.empty() ? absl::OkStatus() : ReplayPairs();
+}
+
+absl::Status TeacherMapper::ReplayPairs() {
+  FEDLB_ASSIGN_OR_RETURN(const std::vector<std::string> paths,
+                         FindPairFiles(options_.pairs));
+  for (const std::string& path : paths) {
+    FEDLB_ASSIGN_OR_RETURN(RecordedPair recorded, ReadPairFile(path, layout_));
+    FEDLB_RETURN_IF_ERROR(LearnPair(recorded.context, recorded.pair));
+    if (!teacher_->NeedsPartialMeans()) {
+      continue;
+    }
+    if (recorded.partial_means.empty()) {
+      return InputFileError(absl::StrCat(
+          path,
+          ": without the round's gradients, which this teacher learns "
+          "from"));
+    }
+    TeacherStep step = StepOf(recorded.context);
+    step.context.batch_size = recorded.cohort_batch_size;
+    step.context.partial_means = std::move(recorded.partial_means);
+    TensorList gradient = MeanOf(step.context.partial_means);
+    FEDLB_RETURN_IF_ERROR(teacher_->Map(step, gradient));
+    FEDLB_RETURN_IF_ERROR(teacher_->Observe(step));
+  }
   return absl::OkStatus();
 }
 
 ConfigTable TeacherMapper::FileOptions(const ConfigTable& given) const {
   ConfigTable options = given;
   options.Set(kTeacherKey, ConfigValue(teacher_options_));
-  options.Erase(kFileKey);
+  for (const char* key : {kFileKey, kPairsKey, kRecordKey}) {
+    options.Erase(key);
+  }
   return options;
 }
 
@@ -170,6 +242,9 @@ absl::Status TeacherMapper::CheckOptimizer(const OptimizerTraits& traits,
 }
 
 TeacherStep TeacherMapper::StepOf(const StepContext& context) const {
+  if (options_.target == Target::kGradient) {
+    return {context, 1};
+  }
   return {context,
           std::max(1.0, static_cast<double>(context.batch_size) /
                             static_cast<double>(options_.small_batch_size))};
@@ -180,6 +255,7 @@ absl::Status TeacherMapper::DoMap(const StepContext& context,
   const absl::Time start = absl::Now();
   const TeacherStep step = StepOf(context);
   const TensorList raw = Clone(gradient);
+  FEDLB_RETURN_IF_ERROR(FinishPair(context, raw));
   FEDLB_RETURN_IF_ERROR(teacher_->Map(step, gradient));
   const double ratio = teacher_->Report().at("norm_ratio");
   fell_back_ = !std::isfinite(SquaredNorm(gradient)) ||
@@ -234,7 +310,9 @@ std::optional<DisplacementRequest> TeacherMapper::WantsDisplacement(
   }
   return DisplacementRequest{
       .small_batch_size = options_.small_batch_size,
-      .small_steps = context.batch_size / options_.small_batch_size,
+      .small_steps = options_.target == Target::kGradient
+                         ? 1
+                         : context.batch_size / options_.small_batch_size,
       .reorder = options_.reorder};
 }
 
@@ -251,8 +329,8 @@ absl::StatusOr<TensorList> TeacherMapper::Predict(TeacherStep step,
   return image;
 }
 
-absl::Status TeacherMapper::ObserveDisplacement(const StepContext& context,
-                                                const DisplacementPair& pair) {
+absl::Status TeacherMapper::LearnPair(const StepContext& context,
+                                      const DisplacementPair& pair) {
   const absl::Time start = absl::Now();
   TeacherStep step = StepOf(context);
   step.small_steps = static_cast<double>(pair.small_steps);
@@ -270,12 +348,43 @@ absl::Status TeacherMapper::ObserveDisplacement(const StepContext& context,
   return absl::OkStatus();
 }
 
+absl::Status TeacherMapper::ObserveDisplacement(const StepContext& context,
+                                                const DisplacementPair& pair) {
+  const bool of_gradient = options_.target == Target::kGradient;
+  if (of_gradient || !options_.record.empty()) {
+    open_pair_ = {.context = context, .pair = pair};
+  }
+  return of_gradient ? absl::OkStatus() : LearnPair(context, pair);
+}
+
+absl::Status TeacherMapper::FinishPair(const StepContext& context,
+                                       const TensorList& raw) {
+  if (!open_pair_.has_value()) {
+    return absl::OkStatus();
+  }
+  RecordedPair recorded = *std::exchange(open_pair_, std::nullopt);
+  if (options_.target == Target::kGradient) {
+    recorded.context = context;
+    recorded.context.partial_means.clear();
+    recorded.pair.gradient = raw;
+    FEDLB_RETURN_IF_ERROR(LearnPair(recorded.context, recorded.pair));
+  }
+  if (options_.record.empty()) {
+    return absl::OkStatus();
+  }
+  recorded.partial_means = context.partial_means;
+  recorded.cohort_batch_size = context.batch_size;
+  return WritePairFile(
+      absl::StrCat(options_.record, "/", PairFileName(context.round)), layout_,
+      recorded);
+}
+
 ScalarMap TeacherMapper::Summary() const {
   ScalarMap summary = scores_.Summary();
   for (const auto& [name, value] : teacher_->FitReport()) {
     summary[absl::StrCat("fit.", name)] = value;
   }
-  if (options_.refit != Refit::kNever) {
+  if (UsesPairs()) {
     summary["fit.seconds"] = fit_seconds_;
   }
   return summary;
@@ -283,7 +392,7 @@ ScalarMap TeacherMapper::Summary() const {
 
 ComponentState TeacherMapper::SaveState() const {
   ComponentState state = teacher_->SaveState();
-  if (options_.refit != Refit::kNever) {
+  if (UsesPairs()) {
     state.tensors[kScores] = scores_.Save();
   }
   return state;

@@ -16,16 +16,26 @@
 #include "fedlb/mapper_file.h"
 #include "fedlb/param_schema.h"
 #include "fedlb/teacher.h"
+#include "pair_file.h"
 #include "pair_scores.h"
 
 namespace fedlb::teacher {
 
 enum class Refit { kNever, kEvery, kCritical };
 
+// What the teacher is to make of a large batch's gradient.
+enum class Target {
+  kDisplacement,  // where the small steps over the same examples lead
+  kGradient,      // a small batch's gradient
+};
+
 struct TeacherMapperOptions {
   int64_t small_batch_size = 64;
   std::string file;
   ConfigTable teacher;
+  std::string pairs;
+  std::string record;
+  Target target = Target::kDisplacement;
   Refit refit = Refit::kNever;
   int64_t refit_every = 20;
   int64_t first_pairs = 10;
@@ -39,7 +49,8 @@ struct TeacherMapperOptions {
 //
 // With refit the mapper asks a client for pairs of a large batch's gradient and
 // a displacement, scores the teacher on each before it learns from it, and has
-// it fitted again.
+// it fitted again. Pairs are recorded in a folder, or replayed from one, where
+// `record` or `pairs` says so.
 class TeacherMapper final : public GradientMapper {
  public:
   using Options = TeacherMapperOptions;
@@ -54,21 +65,25 @@ class TeacherMapper final : public GradientMapper {
   static absl::StatusOr<std::unique_ptr<TeacherMapper>> Create(
       const Options& options, const ComponentContext& context);
 
-  // Also takes the teacher over from `file`. kInputFile: it is of another
-  // model.
+  // Also takes the teacher over from `file` and has it learn from `pairs`.
+  // kInputFile: they are damaged or of another model.
   absl::Status Prepare(const TensorLayout& layout) override;
   // The teacher's numbers; "fallback": 1 where the gradient was left as it is;
   // "seconds" that the teacher took for the step.
   ScalarMap Report() const override;
+  // Also for a record, which another teacher may read.
   bool NeedsPartialMeans() const override {
+    return teacher_->NeedsPartialMeans() || !options_.record.empty();
+  }
+  bool LearnsFromAggregate() const override {
     return teacher_->NeedsPartialMeans();
   }
-  bool LearnsFromAggregate() const override { return NeedsPartialMeans(); }
   bool AsksForPairs() const override { return options_.refit != Refit::kNever; }
   bool ReadsCriticalPhase() const override {
     return options_.refit == Refit::kCritical;
   }
-  // With the teacher's options as they came out, and without `file`.
+  // With the teacher's options as they came out, and without `file`, `pairs`
+  // and `record`.
   ConfigTable FileOptions(const ConfigTable& given) const override;
   absl::Status ObserveAggregate(const StepContext& context,
                                 const TensorList& aggregate) override;
@@ -77,7 +92,7 @@ class TeacherMapper final : public GradientMapper {
   absl::Status ObserveDisplacement(const StepContext& context,
                                    const DisplacementPair& pair) override;
   // PairScores::Summary, "fit.<name>" of Teacher::FitReport, and "fit.seconds"
-  // of this process.
+  // that pairs have taken in this process.
   ScalarMap Summary() const override;
   int64_t StateBytes(const TensorLayout& layout) const override {
     return teacher_->StateBytes(layout);
@@ -99,6 +114,16 @@ class TeacherMapper final : public GradientMapper {
 
   absl::Status DoMap(const StepContext& context, TensorList& gradient) override;
   TeacherStep StepOf(const StepContext& context) const;
+  bool UsesPairs() const {
+    return options_.refit != Refit::kNever || !options_.pairs.empty();
+  }
+  // Scores the teacher on a pair and has it learn from it.
+  absl::Status LearnPair(const StepContext& context,
+                         const DisplacementPair& pair);
+  absl::Status ReplayPairs();
+  // With the round's gradient `raw`: makes up the pair that was waiting for it
+  // and records it.
+  absl::Status FinishPair(const StepContext& context, const TensorList& raw);
   absl::StatusOr<TensorList> Predict(TeacherStep step,
                                      const TensorList& gradient,
                                      TeacherScaling scaling);
@@ -108,7 +133,9 @@ class TeacherMapper final : public GradientMapper {
   const std::unique_ptr<Teacher> teacher_;
   std::optional<MapperFile> file_;  // until Prepare
   Logger* const logger_;
+  TensorLayout layout_;
   PairScores scores_;
+  std::optional<RecordedPair> open_pair_;  // until its round's Map
   bool fell_back_ = false;
   bool has_warned_ = false;
   double step_seconds_ = 0;

@@ -115,6 +115,9 @@ class FederatedExperiment final : public Experiment {
   absl::StatusOr<TrainResult> Train(const TrainOptions& options) override;
   absl::StatusOr<EvaluationReport> Evaluate(
       const EvaluateOptions& options) override;
+  ScalarMap MapperSummary() const override {
+    return federation_->gradient_mapper->Summary();
+  }
   absl::Status SaveMapper(const std::string& path) const override;
 
  private:

@@ -11,7 +11,6 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,7 +26,6 @@
 namespace fedlb {
 namespace {
 
-constexpr char kLockFile[] = ".lock";
 constexpr char kConfigFile[] = "config.toml";
 constexpr char kMetricsFile[] = "metrics.jsonl";
 // TensorBoard reads every file with "tfevents" in its name.
@@ -100,35 +98,6 @@ void RemoveTemporaryFiles(const std::string& directory) {
   }
 }
 
-// A descriptor of the lock file, locked and holding the number of this process
-// for the message that others show.
-absl::StatusOr<int> Lock(const std::string& run_dir) {
-  const std::string path = Join(run_dir, kLockFile);
-  FileDescriptor file(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
-  if (!file.ok()) {
-    return SystemFailure("write in", run_dir);
-  }
-  if (flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) {
-      return SystemFailure("lock", path);
-    }
-    std::string holder;
-    int64_t pid = 0;
-    if (const auto text = ReadWholeFile(path, 32);
-        text.ok() && absl::SimpleAtoi(*text, &pid)) {
-      holder = absl::StrCat(" (process ", pid, ")");
-    }
-    return StorageError(
-        absl::StrCat(run_dir, " is in use by another run", holder,
-                     "; wait for it to end or choose another --output"));
-  }
-  if (ftruncate(file.get(), 0) != 0 ||
-      !WriteAll(file.get(), absl::StrCat(getpid(), "\n"))) {
-    return SystemFailure("write", path);
-  }
-  return file.Release();
-}
-
 // The file has to say itself that it is whole: without digests it may be one
 // that lost them.
 absl::StatusOr<SafetensorsFile> ReadCheckpoint(const std::string& path,
@@ -148,20 +117,16 @@ absl::StatusOr<SafetensorsFile> ReadCheckpoint(const std::string& path,
 
 }  // namespace
 
-RunDirectory::RunDirectory(std::string path, int lock_fd, Logger& logger)
+RunDirectory::RunDirectory(std::string path, FolderLock lock, Logger& logger)
     : path_(std::move(path)),
-      lock_fd_(lock_fd),
+      lock_(std::move(lock)),
       metrics_(std::make_unique<GrowingFile>(Join(path_, kMetricsFile), kLines,
                                              logger)),
       events_(std::make_unique<GrowingFile>(Join(path_, kEventFile),
                                             kEventRecords, logger)),
       logger_(logger) {}
 
-RunDirectory::~RunDirectory() {
-  // The file stays: removing it would let a third process lock a new one while
-  // a second one holds the old.
-  close(lock_fd_);
-}
+RunDirectory::~RunDirectory() = default;
 
 absl::StatusOr<std::unique_ptr<RunDirectory>> RunDirectory::Open(
     const std::string& path, bool resume, Logger& logger) {
@@ -181,9 +146,9 @@ absl::StatusOr<std::unique_ptr<RunDirectory>> RunDirectory::Open(
     return StorageError(
         absl::StrCat("cannot make the folder ", path, ": ", error.message()));
   }
-  FEDLB_ASSIGN_OR_RETURN(const int lock_fd, Lock(path));
-  auto directory =
-      std::unique_ptr<RunDirectory>(new RunDirectory(path, lock_fd, logger));
+  FEDLB_ASSIGN_OR_RETURN(FolderLock lock, FolderLock::Take(path));
+  auto directory = std::unique_ptr<RunDirectory>(
+      new RunDirectory(path, std::move(lock), logger));
   if (!resume && HoldsRun(path)) {
     return StorageError(absl::StrCat(
         path,

@@ -143,11 +143,6 @@ double AccuracyAt(const SweepRun& run, double SweepPoint::*position,
   return accuracy;
 }
 
-int64_t CountDiverged(const std::vector<SweepRun>& runs) {
-  return std::count_if(runs.begin(), runs.end(),
-                       [](const SweepRun& run) { return run.diverged; });
-}
-
 // The most of `position` that every run reached.
 double CommonEnd(const std::vector<SweepResult>& results,
                  double SweepPoint::*position) {
@@ -213,9 +208,7 @@ absl::StatusOr<Sweep> ReadSweepFile(const std::string& path) {
   }
   FEDLB_ASSIGN_OR_RETURN(sweep.seeds, SeedsOf(*seeds));
   if (tuning != nullptr) {
-    if (tuning != nullptr) {
-      FEDLB_ASSIGN_OR_RETURN(sweep.tuning_seeds, SeedsOf(*tuning));
-    }
+    FEDLB_ASSIGN_OR_RETURN(sweep.tuning_seeds, SeedsOf(*tuning));
   }
   FEDLB_ASSIGN_OR_RETURN(sweep.methods, MethodsOf(*methods));
   for (const char* known : {"seeds", "tuning_seeds", "method"}) {
@@ -311,6 +304,11 @@ Spread MeanAndDeviation(const std::vector<double>& values) {
     squares += (value - mean) * (value - mean);
   }
   return {mean, values.size() > 1 ? std::sqrt(squares / (count - 1)) : kNone};
+}
+
+int64_t CountDiverged(const std::vector<SweepRun>& runs) {
+  return std::count_if(runs.begin(), runs.end(),
+                       [](const SweepRun& run) { return run.diverged; });
 }
 
 double ValidationScore(const std::vector<SweepRun>& runs) {

@@ -4,8 +4,8 @@
 #include <cstdint>
 
 #include <ATen/ops/conv2d.h>
-#include <ATen/ops/linear.h>
 
+#include "fedlb/linear.h"
 #include "fedlb/status.h"
 #include "models/conv_relu_pool.h"
 
@@ -55,8 +55,8 @@ Cnn::Cnn(const Options& options, const ComponentContext& context) {
 at::Tensor Cnn::DoForward(const at::Tensor& inputs) {
   at::Tensor x = ConvReluPool(inputs, conv1_weight_, conv1_bias_);
   x = ConvReluPool(x, conv2_weight_, conv2_bias_);
-  x = at::linear(x.flatten(1), fc1_weight_, fc1_bias_).relu_();
-  return at::linear(x, fc2_weight_, fc2_bias_);
+  x = ApplyLinear(x.flatten(1), fc1_weight_, fc1_bias_).relu_();
+  return ApplyLinear(x, fc2_weight_, fc2_bias_);
 }
 
 ParamSchema<CnnOptions> CnnStrided::Schema() { return Cnn::Schema(); }
@@ -91,8 +91,8 @@ at::Tensor CnnStrided::DoForward(const at::Tensor& inputs) {
   at::Tensor x = at::conv2d(inputs, conv1_weight_, conv1_bias_, kTwo, kTwo);
   x = at::conv2d(x.relu_(), conv2_weight_, conv2_bias_, kTwo, kOne);
   x = at::conv2d(x.relu_(), conv3_weight_, conv3_bias_, kTwo, kOne);
-  x = at::linear(x.relu_().flatten(1), fc1_weight_, fc1_bias_).relu_();
-  return at::linear(x, fc2_weight_, fc2_bias_);
+  x = ApplyLinear(x.relu_().flatten(1), fc1_weight_, fc1_bias_).relu_();
+  return ApplyLinear(x, fc2_weight_, fc2_bias_);
 }
 
 }  // namespace fedlb::models

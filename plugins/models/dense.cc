@@ -2,9 +2,9 @@
 
 #include <string>
 
-#include <ATen/ops/linear.h>
 
 #include "absl/strings/str_cat.h"
+#include "fedlb/linear.h"
 #include "fedlb/status.h"
 
 namespace fedlb::models {
@@ -43,7 +43,7 @@ Logistic::Logistic(const Options& options, const ComponentContext& context) {
 }
 
 at::Tensor Logistic::DoForward(const at::Tensor& inputs) {
-  return at::linear(inputs.flatten(1), weight_, bias_);
+  return ApplyLinear(inputs.flatten(1), weight_, bias_);
 }
 
 ParamSchema<MlpOptions> Mlp::Schema() {
@@ -81,7 +81,7 @@ Mlp::Mlp(const Options& options, const ComponentContext& context) {
 at::Tensor Mlp::DoForward(const at::Tensor& inputs) {
   at::Tensor x = inputs.flatten(1);
   for (size_t i = 0; i < layers_.size(); ++i) {
-    x = at::linear(x, layers_[i].weight, layers_[i].bias);
+    x = ApplyLinear(x, layers_[i].weight, layers_[i].bias);
     if (i + 1 < layers_.size()) {
       x.relu_();
     }

@@ -5,9 +5,10 @@
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/eye.h>
 #include <ATen/ops/layer_norm.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/max_pool2d.h>
 #include <c10/util/Exception.h>
+
+#include "fedlb/linear.h"
 
 namespace fedlb::vision_models {
 namespace {
@@ -23,7 +24,7 @@ at::Tensor Conv::operator()(const at::Tensor& x) const {
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
-  return at::linear(x, weight, bias);
+  return ApplyLinear(x, weight, bias);
 }
 
 at::Tensor BatchNorm::operator()(const at::Tensor& x, bool training) const {
@@ -64,7 +65,7 @@ at::Tensor LinearOnPool(const Linear& linear, const at::Tensor& x,
   const int64_t outputs = linear.weight.size(0);
   const at::Tensor weight =
       linear.weight.view({-1, cells}).matmul(shares).view({outputs, -1});
-  return at::linear(x.flatten(1), weight, linear.bias);
+  return ApplyLinear(x.flatten(1), weight, linear.bias);
 }
 
 }  // namespace fedlb::vision_models

@@ -102,19 +102,27 @@ void VisionTransformer::AddEncoderLayer(const std::string& name,
 
 // A. Vaswani et al., "Attention Is All You Need", NeurIPS 2017, section 3.2.
 at::Tensor VisionTransformer::Attend(const EncoderLayer& layer,
-                                     const at::Tensor& x) const {
+                                     const at::Tensor& x,
+                                     int64_t readers) const {
   const int64_t batch = x.size(0);
-  const int64_t tokens = x.size(1);
   const int64_t width = x.size(2);
-  // [3, batch, heads, tokens, width / heads]
-  const at::Tensor projected =
-      layer.attention_input(x)
-          .view({batch, tokens, 3, heads_, width / heads_})
-          .permute({2, 0, 3, 1, 4});
+  // `count` of the parts queries, keys and values from `first` on, for
+  // `tokens`: [count, batch, heads, tokens, width / heads].
+  const auto project = [&](const at::Tensor& tokens, int64_t first,
+                           int64_t count) {
+    const Linear part = {
+        layer.attention_input.weight.narrow(0, first * width, count * width),
+        layer.attention_input.bias.narrow(0, first * width, count * width)};
+    return part(tokens)
+        .view({batch, tokens.size(1), count, heads_, width / heads_})
+        .permute({2, 0, 3, 1, 4});
+  };
+  const at::Tensor queries = project(x.narrow(1, 0, readers), 0, 1);
+  const at::Tensor keys_and_values = project(x, 1, 2);
   const at::Tensor mixed = at::scaled_dot_product_attention(
-      projected.select(0, 0), projected.select(0, 1), projected.select(0, 2));
+      queries[0], keys_and_values[0], keys_and_values[1]);
   return layer.attention_output(
-      mixed.transpose(1, 2).reshape({batch, tokens, width}));
+      mixed.transpose(1, 2).reshape({batch, readers, width}));
 }
 
 at::Tensor VisionTransformer::Logits(const at::Tensor& images) {
@@ -123,12 +131,14 @@ at::Tensor VisionTransformer::Logits(const at::Tensor& images) {
   x = at::cat({class_token_.expand({batch, 1, x.size(2)}), x}, 1);
   x = Dropout(x.add(positions_), dropout_);
   for (const EncoderLayer& layer : layers_) {
-    x = x.add(Dropout(Attend(layer, layer.attention_norm(x)), dropout_));
+    // Of the last layer only the class token is read.
+    const int64_t readers = &layer == &layers_.back() ? 1 : x.size(1);
+    const at::Tensor mixed = Attend(layer, layer.attention_norm(x), readers);
+    x = x.narrow(1, 0, readers).add(Dropout(mixed, dropout_));
     at::Tensor y = layer.mlp_hidden(layer.mlp_norm(x));
     y = layer.mlp_output(Dropout(at::gelu(y), dropout_));
     x = x.add(Dropout(y, dropout_));
   }
-  // Only the class token is read, and normalisation takes each token alone.
   return head_(norm_(x.select(1, 0)));
 }
 

@@ -51,7 +51,9 @@ class VisionTransformer : public VisionModel {
   };
 
   void AddEncoderLayer(const std::string& name, const VitShape& shape);
-  at::Tensor Attend(const EncoderLayer& layer, const at::Tensor& x) const;
+  // What the first `readers` tokens of x [batch, tokens, width] read from all.
+  at::Tensor Attend(const EncoderLayer& layer, const at::Tensor& x,
+                    int64_t readers) const;
 
   at::Tensor Logits(const at::Tensor& images) override;
 

@@ -54,6 +54,7 @@ TEST_P(MixRowsTest, IsTheProductInPlace) {
   ExpectProduct(at::kDouble, at::kDouble, 1e-14);
   ExpectProduct(at::kFloat, at::kFloat, 3e-6);
   ExpectProduct(at::kFloat, at::kBFloat16, 1e-2);
+  ExpectProduct(at::kDouble, at::kBFloat16, 1e-2);
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, MixRowsTest,

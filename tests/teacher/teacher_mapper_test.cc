@@ -1,5 +1,7 @@
 #include "teacher_mapper.h"
 
+#include <filesystem>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -233,6 +235,62 @@ const Settings& WithPairs() {
 
 TEST_F(TeacherRunTest, FittedGatesAreReproducible) {
   ExpectReproducible(Base() + WithPairs());
+}
+
+// The same with another teacher.
+Settings BaseWith(const std::string& teacher) {
+  Settings sets;
+  for (const std::string& set : Base()) {
+    if (set.rfind("gradient_mapper.teacher", 0) != 0) {
+      sets.push_back(set);
+    }
+  }
+  return sets + WithPairs() +
+         Settings{absl::StrCat("gradient_mapper.teacher.name=", teacher)};
+}
+
+TEST_F(TeacherRunTest, NetworksAreReproducible) {
+  for (const char* name : {"transformer", "autoencoder"}) {
+    SCOPED_TRACE(name);
+    ExpectReproducible(BaseWith(name));
+  }
+}
+
+TEST_F(TeacherRunTest, ASmallBatchsGradientIsATarget) {
+  const ScalarMap mapper =
+      Train(BaseWith("transformer") +
+            Settings{"rounds=31", "gradient_mapper.reorder=false",
+                     "gradient_mapper.target=gradient"})
+          .result.mapper;
+  EXPECT_EQ(mapper.at("heldout.pairs"), 8);
+  // Its expectation is the large batch's gradient. The gain that fits best is
+  // below 1 because long small-batch gradients count for less.
+  EXPECT_GT(mapper.at("fit.constant_gain"), 0.3);
+  EXPECT_LT(mapper.at("fit.constant_gain"), 1.1);
+  EXPECT_FALSE(mapper.contains("heldout.ceiling_cosine"));
+}
+
+TEST_F(TeacherRunTest, RecordedPairsMakeTheSameTeacher) {
+  const std::string pairs = NewFolder();
+  const Settings record = {absl::StrCat("gradient_mapper.record=", pairs),
+                           "rounds=31"};
+  const Settings replay = {absl::StrCat("gradient_mapper.pairs=", pairs),
+                           "gradient_mapper.refit=never", "rounds=1"};
+  const ScalarMap recorded =
+      Train(BaseWith("transformer") + record).result.mapper;
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(pairs), {}), 11);
+  const ScalarMap replayed =
+      Train(BaseWith("transformer") + replay).result.mapper;
+  for (const auto& [name, value] : recorded) {
+    if ((name.rfind("heldout.", 0) == 0 || name.rfind("fit.", 0) == 0) &&
+        name != "fit.seconds") {
+      EXPECT_EQ(replayed.at(name), value) << name;
+    }
+  }
+  // Another teacher learns from the groups of gradients that are kept, too.
+  EXPECT_GT(
+      Train(Base() + WithPairs() + replay).result.mapper.at("heldout.pairs"),
+      4);
 }
 
 TEST_F(TeacherRunTest, PairsAreScoredBeforeTheyAreLearntFrom) {

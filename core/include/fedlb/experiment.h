@@ -157,7 +157,10 @@ class FEDLB_API Experiment {
   virtual absl::StatusOr<EvaluationReport> Evaluate(
       const EvaluateOptions& options) = 0;
 
-  // Writes the gradient mapper with what it has learnt in Train (mapper_file.h).
+  // GradientMapper::Summary of the server's mapper as it stands.
+  virtual ScalarMap MapperSummary() const = 0;
+
+  // Writes the gradient mapper with what it has learnt (mapper_file.h).
   //
   // kStorage: as WriteFileDurably.
   virtual absl::Status SaveMapper(const std::string& path) const = 0;

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "fedlb/export.h"
+#include "fedlb/folder_lock.h"
 #include "fedlb/logger.h"
 #include "fedlb/safetensors.h"
 
@@ -68,12 +69,12 @@ class FEDLB_API RunDirectory {
   absl::StatusOr<StoredCheckpoint> LoadNewestCheckpoint();
 
  private:
-  RunDirectory(std::string path, int lock_fd, Logger& logger);
+  RunDirectory(std::string path, FolderLock lock, Logger& logger);
 
   GrowingFile& Log(RunLog log);
 
   const std::string path_;
-  const int lock_fd_;
+  const FolderLock lock_;
   const std::unique_ptr<GrowingFile> metrics_;
   const std::unique_ptr<GrowingFile> events_;
   Logger& logger_;

@@ -90,6 +90,8 @@ struct Spread {
 
 FEDLB_API Spread MeanAndDeviation(const std::vector<double>& values);
 
+FEDLB_API int64_t CountDiverged(const std::vector<SweepRun>& runs);
+
 // The mean of a run's last three validation accuracies, averaged over runs.
 FEDLB_API double ValidationScore(const std::vector<SweepRun>& runs);
 

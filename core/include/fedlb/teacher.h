@@ -56,6 +56,8 @@ class FEDLB_API Teacher : public Component {
 
   // Whether pairs of gradients and displacements can make the teacher better.
   virtual bool CanFit() const { return false; }
+  // Whether Map leaves gradients as they are until it has been fitted.
+  virtual bool NeedsFit() const { return false; }
   // Keeps what Fit needs of a pair; the step is that of its gradient, and
   // nothing of it has been observed.
   virtual absl::Status AddPair(const TeacherStep& /*step*/,
