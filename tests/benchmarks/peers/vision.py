@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures fedlb's vision models beside torchvision's in a PyTorch loop: 50 SGD
+"""Measures fedlb's vision models beside torchvision's in a PyTorch loop: SGD
 steps on 3x32x32 images, one core, both in turn.
 
 Needs what setup.sh made. Prints a table; --output keeps it and every run.
@@ -27,7 +27,6 @@ MODELS = {
     "vgg11": (["model.name=vgg11", "model.stem=imagenet"], 0.02),
     "vit_tiny": (["model.name=vit_tiny", "model.stem=cifar"], 0.02),
 }
-STEPS = 50
 IMAGES = 4096
 
 
@@ -59,7 +58,7 @@ def fedlb_command(args, data, settings, batch, lr):
             "dataset.x_test": f"{data}/x_test.npy",
             "dataset.y_test": f"{data}/y_test.npy",
             "federation.clients": 1, "sync_policy.name": "fedavg",
-            "sync_policy.local_steps": STEPS, "batch_policy.batch_size": batch,
+            "sync_policy.local_steps": args.steps, "batch_policy.batch_size": batch,
             "optimizer.lr": lr, "transport.workers": 1,
             "evaluation.batch_size": 32}.items():
         command += ["--set", f"{key}={value}"]
@@ -78,7 +77,7 @@ def run(program, args, data, model, batch):
         command = [str(args.peers / "fedlab/bin/python"),
                    str(HERE / "vision_loop.py"), "--data", str(data),
                    "--model", model, "--batch", str(batch), "--steps",
-                   str(STEPS), "--lr", str(lr)]
+                   str(args.steps), "--lr", str(lr)]
     with tempfile.TemporaryDirectory() as folder:
         printed, taken = measure.run(command, environment, {0}, folder,
                                      args.timeout, False)
@@ -99,6 +98,7 @@ def main():
                         default=ROOT / "build/peers")
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--batches", nargs="+", type=int, default=[32, 256])
+    parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--timeout", type=float, default=900)
     parser.add_argument("--output", type=pathlib.Path)
