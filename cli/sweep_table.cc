@@ -25,15 +25,12 @@ struct SpreadColumn {
   Spread SweepRow::*spread;
 };
 
-const std::vector<SpreadColumn>& SpreadColumns() {
-  static const auto* const columns = new std::vector<SpreadColumn>{
-      {"final", &SweepRow::final_accuracy},
-      {"last_three", &SweepRow::last_three},
-      {"at_equal_steps", &SweepRow::at_equal_steps},
-      {"at_equal_samples", &SweepRow::at_equal_samples},
-      {"at_equal_seconds", &SweepRow::at_equal_seconds}};
-  return *columns;
-}
+constexpr SpreadColumn kSpreadColumns[] = {
+    {"final", &SweepRow::final_accuracy},
+    {"last_three", &SweepRow::last_three},
+    {"at_equal_steps", &SweepRow::at_equal_steps},
+    {"at_equal_samples", &SweepRow::at_equal_samples},
+    {"at_equal_seconds", &SweepRow::at_equal_seconds}};
 
 // "86.94 ± 0.09", in per cent.
 std::string SpreadText(const Spread& spread) {
@@ -84,7 +81,7 @@ Json TableData(const SweepTable& table) {
                  {"runs", row.runs},
                  {"diverged", row.diverged},
                  {"validation_score", row.validation_score}};
-    for (const SpreadColumn& column : SpreadColumns()) {
+    for (const SpreadColumn& column : kSpreadColumns) {
       data[column.name] = SpreadData(row.*column.spread);
     }
     rows.push_back(std::move(data));
@@ -105,7 +102,7 @@ std::vector<std::vector<std::string>> Cells(const SweepTable& table) {
     }
     std::vector<std::string> line = {
         row.method, row.setting.empty() ? "-" : row.setting, std::move(runs)};
-    for (const SpreadColumn& column : SpreadColumns()) {
+    for (const SpreadColumn& column : kSpreadColumns) {
       line.push_back(SpreadText(row.*column.spread));
     }
     cells.push_back(std::move(line));
@@ -140,7 +137,7 @@ std::string Csv(const SweepTable& table) {
   };
   std::vector<std::string> header = {"method", "setting", "runs", "diverged",
                                      "validation_score"};
-  for (const SpreadColumn& column : SpreadColumns()) {
+  for (const SpreadColumn& column : kSpreadColumns) {
     header.push_back(absl::StrCat(column.name, "_mean"));
     header.push_back(absl::StrCat(column.name, "_deviation"));
   }
@@ -152,7 +149,7 @@ std::string Csv(const SweepTable& table) {
     std::vector<std::string> cells = {
         quoted(row.method), quoted(row.setting), absl::StrCat(row.runs),
         absl::StrCat(row.diverged), number(row.validation_score)};
-    for (const SpreadColumn& column : SpreadColumns()) {
+    for (const SpreadColumn& column : kSpreadColumns) {
       cells.push_back(number((row.*column.spread).mean));
       cells.push_back(number((row.*column.spread).deviation));
     }

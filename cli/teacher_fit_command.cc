@@ -33,7 +33,8 @@ void SetUpTeacherFit(CLI::App& app, ParsedCommand& parsed) {
                       "Go on with the fit whose student's run is in DIR")
           ->check(NotEmpty, "")
           ->type_name("DIR")
-          ->excludes(run_dir);
+          ->excludes(run_dir)
+          ->excludes(record);
   fit->add_option("--pairs", flags->pairs,
                   "Fit to the pairs that --record kept in DIR, and train no "
                   "student")

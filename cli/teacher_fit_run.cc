@@ -50,7 +50,7 @@ std::string HeldoutText(const Json& heldout) {
     return FormatNumber(NumberAt(heldout, key), 3);
   };
   return FormatTable(
-      {"PREDICTOR OF THE DISPLACEMENT", "R2", "COSINE", "NORM RATIO"},
+      {"PREDICTOR OF THE TARGET", "R2", "COSINE", "NORM RATIO"},
       {{"teacher, least squares", number("r2_mse"), "", ""},
        {"teacher, norm matched", number("r2_norm_match"), number("cosine"),
         number("norm_ratio")},
@@ -153,7 +153,7 @@ absl::Status RunTeacherFit(const TeacherFitFlags& flags,
 
   if (!flags.pairs.empty()) {
     return Finish(*experiment, experiment->MapperSummary(), output,
-                  "--pairs needs a folder with four or more of them", {},
+                  "--pairs needs a folder with a few more of them", {},
                   result);
   }
 

@@ -1,10 +1,8 @@
 #include "network_teacher.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstddef>
-#include <limits>
 #include <string>
 #include <utility>
 
@@ -34,7 +32,8 @@ constexpr double kClipShare = 0.9;
 constexpr size_t kClipPairs = 5;
 // Features farther from those that the network was fitted to are cut off.
 constexpr double kFarthestFeature = 3;
-constexpr double kSmallestDeviation = 1e-3;
+// What hardly varied among the first pairs says nothing.
+constexpr double kSmallestDeviation = 0.3;
 constexpr double kSmallestRms = 1e-12;
 constexpr double kAdamBeta1 = 0.9;
 constexpr double kAdamBeta2 = 0.999;
@@ -159,8 +158,8 @@ absl::Status NetworkTeacher::DoMap(const TeacherStep& step,
   Apply(Standardised(FeaturesOf(step, raw)), rows);
   grid_.ClearPadding(rows);
   const bool norm_match = step.scaling == TeacherScaling::kNormMatch;
-  const double factor =
-      constant_gain_ / (norm_match ? std::max(cosine_, kLowestCosine) : 1);
+  const double factor = step.small_steps * constant_gain_ /
+                        (norm_match ? std::max(cosine_, kLowestCosine) : 1);
   const double product = factor * rows.mul(raw).sum(at::kDouble).item<double>();
   const double image_energy = factor * factor * SquaredNorm({rows});
   const double norm = std::sqrt(image_energy);
@@ -197,8 +196,8 @@ absl::Status NetworkTeacher::AddPair(const TeacherStep& step,
   const at::Tensor gradient = grid_.Gather(pair.gradient);
   const at::Tensor displacement = grid_.Gather(pair.displacement);
   at::Tensor features = FeaturesOf(step, gradient);
-  TensorList example =
-      MakeExample(gradient.div(norm), displacement.div(norm), features);
+  TensorList example = MakeExample(gradient.mul(step.small_steps / norm),
+                                   displacement.div(norm), features);
   example.insert(example.begin(), features);
   FEDLB_RETURN_IF_ERROR(CheckLayout(pair_layout_, example));
   pairs_.push_back({std::move(example), norm});
@@ -296,7 +295,7 @@ absl::Status NetworkTeacher::Fit() {
     losses.push_back(1 + moments[0] - 2 * moments[1]);
     cosines.push_back(moments[0] > 0 ? moments[1] / std::sqrt(moments[0]) : 0);
   }
-  loss_ = Median(losses);
+  loss_ = std::max(0.0, Median(losses));
   cosine_ = std::max(0.0, Median(cosines));
   std::vector<double> norms;
   for (size_t i = pairs_.size() - std::min(kClipPairs, pairs_.size());

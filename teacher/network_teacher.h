@@ -43,7 +43,7 @@ ParamSchema<Options> WithFitOptions(ParamSchema<Options> schema) {
 // A network T that reads a gradient in pieces and is fitted to pairs of
 // gradients g and displacements D: Adam on the mean of |T(g) - D|^2 / |D|^2, a
 // few steps after every new pair, from the weights of the last fit. It begins
-// as the best constant gain for the first pairs and learns what to add.
+// as K times the best constant for the first pairs and learns what to add.
 //
 // The squared error makes T(g) shorter than D by about the cosine between them.
 // For TeacherScaling::kNormMatch it is divided by that cosine (median over the
@@ -99,8 +99,8 @@ class NetworkTeacher : public Teacher {
 
   virtual Network Describe(const TensorLayout& layout) const = 0;
   // What to keep of a pair, and the features of the pieces that it is of. Rows
-  // [pieces, piece_size] are padded with zeros; those of the displacement are
-  // over its norm, and so are those of the gradient.
+  // [pieces, piece_size] are padded with zeros. Those of the displacement are
+  // over its norm, those of the gradient too and times K.
   virtual TensorList MakeExample(const at::Tensor& gradient,
                                  const at::Tensor& displacement,
                                  at::Tensor& features) const = 0;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <filesystem>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -21,6 +22,7 @@ constexpr char kKindKey[] = "fedlb.kind";
 constexpr char kKind[] = "displacement_pair";
 constexpr char kFormatKey[] = "fedlb.format";
 constexpr char kFormat[] = "1";
+constexpr char kTargetKey[] = "fedlb.target";
 constexpr char kFilePrefix[] = "pair_";
 constexpr char kFileSuffix[] = ".safetensors";
 
@@ -59,17 +61,22 @@ absl::StatusOr<TensorList> FindGroup(const SafetensorsFile& content,
                                      const std::string& group,
                                      const TensorLayout& layout) {
   TensorList tensors;
+  std::string missing;
   for (const TensorSpec& spec : layout) {
     const at::Tensor* tensor =
         content.Find(absl::StrCat(group, "/", spec.name));
-    if (tensor == nullptr && tensors.empty()) {
-      return tensors;
-    }
     if (tensor == nullptr) {
-      return absl::DataLossError(
-          absl::StrCat(group, " lacks parameter ", spec.name));
+      missing = spec.name;
+    } else {
+      tensors.push_back(*tensor);
     }
-    tensors.push_back(*tensor);
+  }
+  if (tensors.empty()) {
+    return tensors;
+  }
+  if (!missing.empty()) {
+    return absl::DataLossError(
+        absl::StrCat(group, " lacks parameter ", missing));
   }
   FEDLB_RETURN_IF_ERROR(Annotate(CheckLayout(layout, tensors), group));
   if (!std::isfinite(SquaredNorm(tensors))) {
@@ -93,6 +100,7 @@ absl::Status Parse(const SafetensorsFile& content, const TensorLayout& layout,
     return absl::DataLossError(
         absl::StrCat("format ", text(kFormatKey), " is not known here"));
   }
+  recorded.target = text(kTargetKey);
   absl::Status status;
   ForEachNumber(recorded, [&](const char* name, auto& variable) {
     double number = 0;
@@ -104,9 +112,9 @@ absl::Status Parse(const SafetensorsFile& content, const TensorLayout& layout,
   });
   FEDLB_RETURN_IF_ERROR(status);
   if (recorded.pair.small_steps < 1 || recorded.context.batch_size < 1 ||
-      !(recorded.context.lr > 0)) {
+      recorded.cohort_batch_size < 1 || !(recorded.context.lr > 0)) {
     return absl::DataLossError(
-        "the number of small steps, the batch size and the learning rate must "
+        "the number of small steps, the batch sizes and the learning rate must "
         "be positive");
   }
   DisplacementPair& pair = recorded.pair;
@@ -116,9 +124,8 @@ absl::Status Parse(const SafetensorsFile& content, const TensorLayout& layout,
   FEDLB_ASSIGN_OR_RETURN(pair.reordered,
                          FindGroup(content, "reordered", layout));
   if (pair.gradient.empty() || pair.displacement.empty()) {
-    return absl::DataLossError(absl::StrCat(
-        "of another model: no gradient or displacement of parameter ",
-        layout.front().name));
+    return absl::DataLossError(
+        "of another model: no gradient or displacement of its parameters");
   }
   for (int64_t i = 0; i < kMaxPartialMeans; ++i) {
     FEDLB_ASSIGN_OR_RETURN(TensorList mean,
@@ -136,7 +143,8 @@ absl::Status Parse(const SafetensorsFile& content, const TensorLayout& layout,
 absl::Status WritePairFile(const std::string& path, const TensorLayout& layout,
                            const RecordedPair& recorded) {
   SafetensorsFile content;
-  content.metadata = {{kKindKey, kKind}, {kFormatKey, kFormat}};
+  content.metadata = {
+      {kKindKey, kKind}, {kFormatKey, kFormat}, {kTargetKey, recorded.target}};
   ForEachNumber(recorded, [&](const char* name, const auto& variable) {
     content.metadata[NumberKey(name)] =
         absl::StrFormat("%.17g", static_cast<double>(variable));

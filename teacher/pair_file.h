@@ -15,6 +15,7 @@
 namespace fedlb::teacher {
 
 struct RecordedPair {
+  std::string target;   // gradient_mapper.target
   StepContext context;  // of the pair's gradient
   DisplacementPair pair;
   // The means of the round's gradients in groups, and the examples behind them;

@@ -26,7 +26,7 @@ struct PieceAutoencoderOptions : NetworkTeacherOptions {
 // where r_i is the root mean square of g_i: a residual beside them and a gain,
 // both from the code.
 //   c_i = encoder(x_i, description of the piece and of the step)
-//   T(g)_i = a exp(h(c_i)) r_i (x_i + decoder(c_i)), with a constant gain a
+//   T(g)_i = a K exp(h(c_i)) r_i (x_i + decoder(c_i)), with a constant a
 // All pieces of all layers share it.
 class PieceAutoencoder final : public NetworkTeacher {
  public:

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include <ATen/Parallel.h>
 #include <c10/util/BFloat16.h>
 #include <c10/util/Exception.h>
 
@@ -24,6 +25,13 @@ namespace {
 constexpr int kRows = 4;
 constexpr int kVectors = 2;
 constexpr int kVectorBytes = 64;
+// Fewer are not worth another thread.
+constexpr int64_t kTilesPerThread = 256;
+
+template <typename T>
+constexpr int64_t TileColumns() {
+  return kVectors * kVectorBytes / sizeof(T);
+}
 
 template <typename Stored, typename T>
 struct Operands {
@@ -71,12 +79,14 @@ FEDLB_ALWAYS_INLINE void Copy(const From* from, int64_t count, To* to) {
 }
 
 template <typename Stored, typename T>
-FEDLB_ALWAYS_INLINE void Mix(const Operands<Stored, T>& o, T* tile) {
-  constexpr int64_t kTile = kVectors * kVectorBytes / sizeof(T);
+FEDLB_ALWAYS_INLINE void Mix(const Operands<Stored, T>& o, int64_t first_tile,
+                             int64_t last_tile, T* tile) {
+  constexpr int64_t kTile = TileColumns<T>();
   const int64_t inputs = o.old_rows + o.new_rows;
   const int64_t stride = (o.out_rows + kRows - 1) / kRows * kRows;
   T sums[kRows * kTile];
-  for (int64_t begin = 0; begin < o.columns; begin += kTile) {
+  for (int64_t t = first_tile; t < last_tile; ++t) {
+    const int64_t begin = t * kTile;
     const int64_t count = std::min(kTile, o.columns - begin);
     // All of the tile is read before any of it is written.
     for (int64_t k = 0; k < o.old_rows; ++k) {
@@ -97,23 +107,28 @@ FEDLB_ALWAYS_INLINE void Mix(const Operands<Stored, T>& o, T* tile) {
   }
 }
 
-FEDLB_FOR_EACH_CPU void MixFor(const Operands<float, float>& o, float* tile) {
-  Mix(o, tile);
+FEDLB_FOR_EACH_CPU void MixFor(const Operands<float, float>& o,
+                               int64_t first_tile, int64_t last_tile,
+                               float* tile) {
+  Mix(o, first_tile, last_tile, tile);
 }
 
 FEDLB_FOR_EACH_CPU void MixFor(const Operands<double, double>& o,
+                               int64_t first_tile, int64_t last_tile,
                                double* tile) {
-  Mix(o, tile);
+  Mix(o, first_tile, last_tile, tile);
 }
 
 FEDLB_FOR_EACH_CPU void MixFor(const Operands<c10::BFloat16, float>& o,
+                               int64_t first_tile, int64_t last_tile,
                                float* tile) {
-  Mix(o, tile);
+  Mix(o, first_tile, last_tile, tile);
 }
 
 FEDLB_FOR_EACH_CPU void MixFor(const Operands<c10::BFloat16, double>& o,
+                               int64_t first_tile, int64_t last_tile,
                                double* tile) {
-  Mix(o, tile);
+  Mix(o, first_tile, last_tile, tile);
 }
 
 template <typename Stored, typename T>
@@ -129,16 +144,20 @@ void MixOf(const at::Tensor& factors, const at::Tensor& rows,
       by_input[static_cast<size_t>(k * stride + j)] = by_output[j * inputs + k];
     }
   }
-  std::vector<T> tile(
-      static_cast<size_t>(inputs * kVectors * kVectorBytes / sizeof(T)));
-  MixFor(Operands<Stored, T>{.columns = basis.size(1),
-                             .old_rows = inputs - rows.size(0),
-                             .new_rows = rows.size(0),
-                             .out_rows = out_rows,
-                             .factors = by_input.data(),
-                             .rows = rows.const_data_ptr<T>(),
-                             .basis = basis.data_ptr<Stored>()},
-         tile.data());
+  const Operands<Stored, T> operands = {.columns = basis.size(1),
+                                        .old_rows = inputs - rows.size(0),
+                                        .new_rows = rows.size(0),
+                                        .out_rows = out_rows,
+                                        .factors = by_input.data(),
+                                        .rows = rows.const_data_ptr<T>(),
+                                        .basis = basis.data_ptr<Stored>()};
+  const int64_t columns = TileColumns<T>();
+  at::parallel_for(
+      0, (basis.size(1) + columns - 1) / columns, kTilesPerThread,
+      [&operands, inputs, columns](int64_t first_tile, int64_t last_tile) {
+        std::vector<T> tile(static_cast<size_t>(inputs * columns));
+        MixFor(operands, first_tile, last_tile, tile.data());
+      });
 }
 
 }  // namespace

@@ -19,12 +19,17 @@ constexpr char kNameKey[] = "name";
 constexpr char kTeacherKey[] = "teacher";
 constexpr char kFileKey[] = "file";
 constexpr char kPairsKey[] = "pairs";
+constexpr char kTargetKey[] = "target";
 constexpr char kRecordKey[] = "record";
 constexpr char kDefaultTeacher[] = "subspace_autoencoder";
 constexpr char kScores[] = "pair_scores";
 
 double SecondsSince(absl::Time start) {
   return absl::ToDoubleSeconds(absl::Now() - start);
+}
+
+std::string TargetName(Target target) {
+  return target == Target::kGradient ? "gradient" : "displacement";
 }
 
 // The default teacher, or the one of the file, with what `options` say of it;
@@ -120,22 +125,30 @@ absl::StatusOr<std::unique_ptr<TeacherMapper>> TeacherMapper::Create(
       return InputFileError(
           absl::StrCat(options.file, ": not a file of the mapper teacher"));
     }
+    const ConfigValue* target = file->options.Find(kTargetKey);
+    if (target != nullptr &&
+        !(*target == ConfigValue(TargetName(options.target)))) {
+      return InputFileError(
+          absl::StrCat(options.file, ": fitted with gradient_mapper.target = ",
+                       target->ToString(), "; set the same"));
+    }
   }
   ConfigTable table = TeacherTable(options, file);
   FEDLB_ASSIGN_OR_RETURN(std::unique_ptr<Teacher> teacher,
                          context.registry->Create<Teacher>(table, context));
-  if (options.refit != Refit::kNever && !teacher->CanFit()) {
+  if ((options.refit != Refit::kNever || !options.pairs.empty()) &&
+      !teacher->CanFit()) {
     return ConfigError(
-        "gradient_mapper.refit has nothing to fit: this teacher takes no pairs "
-        "with its options (subspace_autoencoder: coordinates = \"raw\" and a "
-        "rank of 1 or more)");
+        "gradient_mapper.refit and pairs have nothing to fit: this teacher "
+        "takes "
+        "no pairs with its options (subspace_autoencoder: coordinates = "
+        "\"raw\" "
+        "and a rank of 1 or more)");
   }
-  if (options.target == Target::kGradient && options.reorder) {
+  if (!options.record.empty() && options.refit == Refit::kNever) {
     return ConfigError(
-        "gradient_mapper.reorder asks for the same small steps in another "
-        "order "
-        "and target = \"gradient\" takes one small step; leave one of them "
-        "out");
+        "gradient_mapper.record has no pairs to keep; set "
+        "gradient_mapper.refit = \"every\"");
   }
   if (teacher->NeedsFit() && options.refit == Refit::kNever && !file &&
       options.pairs.empty()) {
@@ -163,15 +176,6 @@ absl::Status TeacherMapper::Prepare(const TensorLayout& layout) {
     scores_ = PairScores();  // of another run
     file_.reset();
   }
-  if (!options_.record.empty()) {
-    std::error_code error;
-    std::filesystem::create_directories(options_.record, error);
-    if (error) {
-      return StorageError(
-          absl::StrCat("gradient_mapper.record: cannot create the folder ",
-                       options_.record, ": ", error.message()));
-    }
-  }
   return options_.pairs.empty() ? absl::OkStatus() : ReplayPairs();
 }
 
@@ -180,6 +184,11 @@ absl::Status TeacherMapper::ReplayPairs() {
                          FindPairFiles(options_.pairs));
   for (const std::string& path : paths) {
     FEDLB_ASSIGN_OR_RETURN(RecordedPair recorded, ReadPairFile(path, layout_));
+    if (recorded.target != TargetName(options_.target)) {
+      return InputFileError(absl::StrCat(
+          path, ": recorded with gradient_mapper.target = \"", recorded.target,
+          "\", which is \"", TargetName(options_.target), "\" here"));
+    }
     FEDLB_RETURN_IF_ERROR(LearnPair(recorded.context, recorded.pair));
     if (!teacher_->NeedsPartialMeans()) {
       continue;
@@ -190,12 +199,17 @@ absl::Status TeacherMapper::ReplayPairs() {
           ": without the round's gradients, which this teacher learns "
           "from"));
     }
+    recorded.context.batch_size = recorded.cohort_batch_size;
     TeacherStep step = StepOf(recorded.context);
-    step.context.batch_size = recorded.cohort_batch_size;
     step.context.partial_means = std::move(recorded.partial_means);
     TensorList gradient = MeanOf(step.context.partial_means);
     FEDLB_RETURN_IF_ERROR(teacher_->Map(step, gradient));
     FEDLB_RETURN_IF_ERROR(teacher_->Observe(step));
+  }
+  if (!teacher_->fitted()) {
+    return InputFileError(absl::StrCat(options_.pairs,
+                                       ": too few pairs to fit a teacher (",
+                                       paths.size(), ")"));
   }
   return absl::OkStatus();
 }
@@ -252,10 +266,10 @@ TeacherStep TeacherMapper::StepOf(const StepContext& context) const {
 
 absl::Status TeacherMapper::DoMap(const StepContext& context,
                                   TensorList& gradient) {
+  FEDLB_RETURN_IF_ERROR(FinishPair(context, gradient));
   const absl::Time start = absl::Now();
   const TeacherStep step = StepOf(context);
   const TensorList raw = Clone(gradient);
-  FEDLB_RETURN_IF_ERROR(FinishPair(context, raw));
   FEDLB_RETURN_IF_ERROR(teacher_->Map(step, gradient));
   const double ratio = teacher_->Report().at("norm_ratio");
   fell_back_ = !std::isfinite(SquaredNorm(gradient)) ||
@@ -280,7 +294,7 @@ absl::Status TeacherMapper::DoMap(const StepContext& context,
 
 absl::Status TeacherMapper::ObserveAggregate(const StepContext& context,
                                              const TensorList& /*aggregate*/) {
-  if (!NeedsPartialMeans()) {
+  if (!teacher_->NeedsPartialMeans()) {
     return absl::OkStatus();
   }
   if (context.partial_means.empty()) {
@@ -303,6 +317,10 @@ std::optional<DisplacementRequest> TeacherMapper::WantsDisplacement(
       !(at_first || (in_turn && in_phase))) {
     return std::nullopt;
   }
+  if (options_.target == Target::kGradient) {
+    return DisplacementRequest{.small_batch_size = options_.small_batch_size,
+                               .small_steps = 1};
+  }
   // A last batch that is short has no whole number of small steps.
   if (context.batch_size % options_.small_batch_size != 0 ||
       context.batch_size < options_.small_batch_size) {
@@ -310,9 +328,7 @@ std::optional<DisplacementRequest> TeacherMapper::WantsDisplacement(
   }
   return DisplacementRequest{
       .small_batch_size = options_.small_batch_size,
-      .small_steps = options_.target == Target::kGradient
-                         ? 1
-                         : context.batch_size / options_.small_batch_size,
+      .small_steps = context.batch_size / options_.small_batch_size,
       .reorder = options_.reorder};
 }
 
@@ -372,8 +388,16 @@ absl::Status TeacherMapper::FinishPair(const StepContext& context,
   if (options_.record.empty()) {
     return absl::OkStatus();
   }
+  recorded.target = TargetName(options_.target);
   recorded.partial_means = context.partial_means;
   recorded.cohort_batch_size = context.batch_size;
+  std::error_code error;
+  std::filesystem::create_directories(options_.record, error);
+  if (error) {
+    return StorageError(
+        absl::StrCat("gradient_mapper.record: cannot create the folder ",
+                     options_.record, ": ", error.message()));
+  }
   return WritePairFile(
       absl::StrCat(options_.record, "/", PairFileName(context.round)), layout_,
       recorded);

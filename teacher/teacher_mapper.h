@@ -66,7 +66,7 @@ class TeacherMapper final : public GradientMapper {
       const Options& options, const ComponentContext& context);
 
   // Also takes the teacher over from `file` and has it learn from `pairs`.
-  // kInputFile: they are damaged or of another model.
+  // kInputFile: they are damaged, of another model or target, or too few.
   absl::Status Prepare(const TensorLayout& layout) override;
   // The teacher's numbers; "fallback": 1 where the gradient was left as it is;
   // "seconds" that the teacher took for the step.

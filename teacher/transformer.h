@@ -28,9 +28,9 @@ struct TransformerOptions : NetworkTeacherOptions {
 // 2020) whose tokens are pieces of the gradient, described by their norms,
 // their place in the model, and the step's learning rate, K, gradient change
 // and phase. It answers one gain for each:
-//   T(g)_i = a exp(h_i) g_i, with a constant gain a.
+//   T(g)_i = a K exp(h_i) g_i, with a constant a.
 //
-// Pairs are kept as three numbers for every token, besides its description.
+// Pairs are kept as two numbers for every token, besides its description.
 class Transformer final : public NetworkTeacher {
  public:
   using Options = TransformerOptions;

@@ -2,7 +2,6 @@
 
 #include <string>
 
-
 #include "absl/strings/str_cat.h"
 #include "fedlb/linear.h"
 #include "fedlb/status.h"

@@ -69,9 +69,8 @@ at::Tensor MaxPool(const at::Tensor& x, int64_t size, int64_t stride,
 at::Tensor AveragePoolTo(const at::Tensor& x, int64_t side);
 
 // linear(AveragePoolTo(x, side).flatten(1)) for x [n, channels, height, width].
-// Where x has fewer pixels than the grid has cells, pooling only copies them,
-// and the weights are pooled in place of the images: the same sum, with fewer
-// multiplications.
+// Where the grid has more cells than x has pixels, it is the weights that are
+// pooled: the same sum, with fewer multiplications.
 at::Tensor LinearOnPool(const Linear& linear, const at::Tensor& x,
                         int64_t side);
 

@@ -117,10 +117,12 @@ at::Tensor VisionTransformer::Attend(const EncoderLayer& layer,
         .view({batch, tokens.size(1), count, heads_, width / heads_})
         .permute({2, 0, 3, 1, 4});
   };
-  const at::Tensor queries = project(x.narrow(1, 0, readers), 0, 1);
-  const at::Tensor keys_and_values = project(x, 1, 2);
-  const at::Tensor mixed = at::scaled_dot_product_attention(
-      queries[0], keys_and_values[0], keys_and_values[1]);
+  const bool all_read = readers == x.size(1);
+  const at::Tensor parts = all_read ? project(x, 0, 3) : project(x, 1, 2);
+  const at::Tensor queries =
+      all_read ? parts[0] : project(x.narrow(1, 0, readers), 0, 1)[0];
+  const at::Tensor mixed =
+      at::scaled_dot_product_attention(queries, parts[-2], parts[-1]);
   return layer.attention_output(
       mixed.transpose(1, 2).reshape({batch, readers, width}));
 }

@@ -1,6 +1,7 @@
 #include "fedlb/linear.h"
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -9,6 +10,7 @@
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/function.h>
 
 #include "fedlb/random.h"
 
@@ -87,10 +89,19 @@ INSTANTIATE_TEST_SUITE_P(All, ApplyLinearTest,
 
 TEST(LinearTest, TakesWhatIsNotContiguous) {
   const at::Tensor x = Normal({128, 300}, 1).t();  // [300, 128]
-  const at::Tensor weight = Normal({200, 256}, 2).narrow(1, 0, 128);
+  const at::Tensor weight = Normal({200, 128}, 2);
   const at::Tensor exact =
       at::linear(x.to(at::kDouble), weight.to(at::kDouble));
   EXPECT_LT(LargestError(ApplyLinear(x, weight, {}), exact), 1e-5);
+}
+
+TEST(LinearTest, OnlyLargeProductsGoToOneDnn) {
+  const auto node = [](int64_t size) {
+    const at::Tensor weight = Normal({size, size}, 2).requires_grad_(true);
+    return ApplyLinear(Normal({size, size}, 1), weight, {}).grad_fn()->name();
+  };
+  EXPECT_EQ(node(16).find("OneDnnLinear"), std::string::npos) << node(16);
+  EXPECT_NE(node(256).find("OneDnnLinear"), std::string::npos) << node(256);
 }
 
 TEST(LinearTest, GivesTheSameBitsEveryTime) {

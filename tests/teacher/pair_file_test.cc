@@ -29,6 +29,7 @@ TensorList Filled(double value) {
 
 RecordedPair Example() {
   RecordedPair recorded;
+  recorded.target = "displacement";
   recorded.context.round = 12;
   recorded.context.step = 12;
   recorded.context.epoch = 1.0 / 3;
@@ -63,6 +64,7 @@ TEST_F(PairFileTest, GivesBackWhatWasWritten) {
   const auto read = ReadPairFile(path_, Layout());
   ASSERT_TRUE(read.ok()) << read.status();
   const RecordedPair wanted = Example();
+  EXPECT_EQ(read->target, "displacement");
   EXPECT_EQ(read->context.round, 12);
   EXPECT_EQ(read->context.epoch, wanted.context.epoch);
   EXPECT_EQ(read->context.lr, 0.1);

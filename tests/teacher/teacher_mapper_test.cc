@@ -199,7 +199,7 @@ class TeacherRunTest : public TrainingTest {
                 outcome.result.weights_sha256)
           << variant.back();
     }
-    for (const int64_t round : {1, 5}) {
+    for (const int64_t round : {1, 5, 7}) {
       EXPECT_EQ(TrainInterrupted(sets, round).result.weights_sha256,
                 outcome.result.weights_sha256)
           << round;
@@ -256,11 +256,15 @@ TEST_F(TeacherRunTest, NetworksAreReproducible) {
   }
 }
 
+TEST_F(TeacherRunTest, GradientTargetsAreReproducible) {
+  ExpectReproducible(BaseWith("transformer") +
+                     Settings{"gradient_mapper.target=gradient"});
+}
+
 TEST_F(TeacherRunTest, ASmallBatchsGradientIsATarget) {
   const ScalarMap mapper =
       Train(BaseWith("transformer") +
-            Settings{"rounds=31", "gradient_mapper.reorder=false",
-                     "gradient_mapper.target=gradient"})
+            Settings{"rounds=31", "gradient_mapper.target=gradient"})
           .result.mapper;
   EXPECT_EQ(mapper.at("heldout.pairs"), 8);
   // Its expectation is the large batch's gradient. The gain that fits best is
@@ -287,6 +291,9 @@ TEST_F(TeacherRunTest, RecordedPairsMakeTheSameTeacher) {
       EXPECT_EQ(replayed.at(name), value) << name;
     }
   }
+  EXPECT_EQ(FailureOf(RefusalOf(BaseWith("transformer") + replay +
+                                Settings{"gradient_mapper.target=gradient"})),
+            Failure::kInputFile);
   // Another teacher learns from the groups of gradients that are kept, too.
   EXPECT_GT(
       Train(Base() + WithPairs() + replay).result.mapper.at("heldout.pairs"),
