@@ -107,6 +107,7 @@ absl::Status Parse(const SafetensorsFile& content, const TensorLayout& layout,
     if (!absl::SimpleAtod(text(NumberKey(name)), &number) ||
         !std::isfinite(number) || std::abs(number) > 1e15) {
       status.Update(absl::DataLossError(absl::StrCat("no valid ", name)));
+      return;
     }
     variable = static_cast<std::decay_t<decltype(variable)>>(number);
   });
