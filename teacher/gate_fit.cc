@@ -18,10 +18,6 @@ constexpr double kLowestScale = 0.05;
 constexpr double kHighestScale = 30;
 // The largest gain over the number of small steps.
 constexpr double kLargestGain = 1.5;
-// A lower cosine would make the bulk gain arbitrarily large.
-constexpr double kLowestCosine = 0.2;
-constexpr size_t kNormPairs = 5;
-constexpr double kClipShare = 0.9;
 
 // The squared distance of the scaled codes from the displacements', over the
 // displacement's norm.
@@ -83,11 +79,10 @@ std::optional<FittedGates> FitGates(const PairCodes& codes, double min_gain) {
     gates.mse_bulk_gain = std::clamp(Median(least_squares), min_gain, largest);
   }
   std::vector<double> norms;
-  for (size_t i = pairs.size() - std::min(kNormPairs, pairs.size());
-       i < pairs.size(); ++i) {
-    norms.push_back(pairs[i].displacement_norm());
+  for (const CodedPair& pair : pairs) {
+    norms.push_back(pair.displacement_norm());
   }
-  gates.clip_norm = kClipShare * Median(norms);
+  gates.clip_norm = ClipNormOf(norms);
   return gates;
 }
 

@@ -22,14 +22,9 @@ namespace fedlb::teacher {
 namespace {
 
 constexpr size_t kFewestPairs = 3;
-constexpr size_t kMostPairs = 20;
+constexpr size_t kMostPairs = PairCodes::kMostPairs;
 // Pairs in one step of a fit.
 constexpr int kPairsPerStep = 4;
-// A lower cosine would make the image arbitrarily long.
-constexpr double kLowestCosine = 0.2;
-// The norm of clipping is this share of the newest displacements'.
-constexpr double kClipShare = 0.9;
-constexpr size_t kClipPairs = 5;
 // Features farther from those that the network was fitted to are cut off.
 constexpr double kFarthestFeature = 3;
 // What hardly varied among the first pairs says nothing.
@@ -289,20 +284,17 @@ absl::Status NetworkTeacher::Fit() {
 
   std::vector<double> losses;
   std::vector<double> cosines;
+  std::vector<double> norms;
   for (const Pair& pair : pairs_) {
     const std::vector<double> moments =
         ToVector(MomentsOf(pair).to(at::kDouble));
     losses.push_back(1 + moments[0] - 2 * moments[1]);
     cosines.push_back(moments[0] > 0 ? moments[1] / std::sqrt(moments[0]) : 0);
+    norms.push_back(pair.displacement_norm);
   }
   loss_ = std::max(0.0, Median(losses));
   cosine_ = std::max(0.0, Median(cosines));
-  std::vector<double> norms;
-  for (size_t i = pairs_.size() - std::min(kClipPairs, pairs_.size());
-       i < pairs_.size(); ++i) {
-    norms.push_back(pairs_[i].displacement_norm);
-  }
-  clip_norm_ = kClipShare * Median(norms);
+  clip_norm_ = ClipNormOf(norms);
   return absl::OkStatus();
 }
 

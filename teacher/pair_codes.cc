@@ -7,6 +7,9 @@
 namespace fedlb::teacher {
 namespace {
 
+constexpr size_t kClipPairs = 5;
+constexpr double kClipShare = 0.9;
+
 double Dot(const std::vector<double>& a, const std::vector<double>& b) {
   double sum = 0;
   for (size_t i = 0; i < a.size(); ++i) {
@@ -127,6 +130,13 @@ absl::Status PairCodes::Load(const TensorList& tensors, size_t num_blocks) {
   }
   pairs_ = std::move(pairs);
   return absl::OkStatus();
+}
+
+double ClipNormOf(const std::vector<double>& norms) {
+  const auto newest =
+      static_cast<ptrdiff_t>(std::min(kClipPairs, norms.size()));
+  return kClipShare *
+         Median(std::vector<double>(norms.end() - newest, norms.end()));
 }
 
 double Median(std::vector<double> values) {

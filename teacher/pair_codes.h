@@ -57,6 +57,13 @@ class PairCodes {
   std::deque<CodedPair> pairs_;
 };
 
+// A lower cosine would make an image that is divided by it arbitrarily long.
+inline constexpr double kLowestCosine = 0.2;
+
+// The norm that images are clipped to, 0.9 times the median norm of the newest
+// displacements; `norms` are those of all pairs in order, and not empty.
+double ClipNormOf(const std::vector<double>& norms);
+
 // The element in the middle, or the mean of the two there; `values` are not
 // empty.
 double Median(std::vector<double> values);

@@ -1,9 +1,10 @@
 #include "pair_scores.h"
 
-#include <ATen/core/Tensor.h>
 #include <cmath>
 #include <iterator>
 #include <limits>
+
+#include <ATen/core/Tensor.h>
 
 #include "absl/strings/str_cat.h"
 #include "pair_codes.h"

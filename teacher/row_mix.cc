@@ -39,8 +39,8 @@ struct Operands {
   int64_t old_rows;
   int64_t new_rows;
   int64_t out_rows;
-  const T*
-      factors;  // [old_rows + new_rows, out_rows up to a multiple of kRows]
+  int64_t stride;    // of factors: out_rows up to a multiple of kRows
+  const T* factors;  // [old_rows + new_rows, stride]
   const T* rows;
   Stored* basis;
 };
@@ -83,7 +83,6 @@ FEDLB_ALWAYS_INLINE void Mix(const Operands<Stored, T>& o, int64_t first_tile,
                              int64_t last_tile, T* tile) {
   constexpr int64_t kTile = TileColumns<T>();
   const int64_t inputs = o.old_rows + o.new_rows;
-  const int64_t stride = (o.out_rows + kRows - 1) / kRows * kRows;
   T sums[kRows * kTile];
   for (int64_t t = first_tile; t < last_tile; ++t) {
     const int64_t begin = t * kTile;
@@ -97,7 +96,7 @@ FEDLB_ALWAYS_INLINE void Mix(const Operands<Stored, T>& o, int64_t first_tile,
                   tile + (o.old_rows + k) * kTile);
     }
     for (int64_t first = 0; first < o.out_rows; first += kRows) {
-      SumTile(inputs, stride, o.factors + first, tile, sums);
+      SumTile(inputs, o.stride, o.factors + first, tile, sums);
       const int64_t last = std::min<int64_t>(first + kRows, o.out_rows);
       for (int64_t j = first; j < last; ++j) {
         Copy<kTile>(sums + (j - first) * kTile, count,
@@ -148,6 +147,7 @@ void MixOf(const at::Tensor& factors, const at::Tensor& rows,
                                         .old_rows = inputs - rows.size(0),
                                         .new_rows = rows.size(0),
                                         .out_rows = out_rows,
+                                        .stride = stride,
                                         .factors = by_input.data(),
                                         .rows = rows.const_data_ptr<T>(),
                                         .basis = basis.data_ptr<Stored>()};

@@ -81,8 +81,8 @@ ParamSchema<TeacherMapperOptions> TeacherMapper::Schema() {
           "round's gradients then come in groups.")
       .AddChoice(
           "target", &Options::target,
-          {{"displacement", Target::kDisplacement},
-           {"gradient", Target::kGradient}},
+          {{TargetName(Target::kDisplacement), Target::kDisplacement},
+           {TargetName(Target::kGradient), Target::kGradient}},
           "What the teacher is fitted to: the displacement by many small "
           "steps over the large batch's examples, or a small batch's "
           "gradient, whose best prediction is the large batch's "

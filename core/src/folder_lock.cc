@@ -18,11 +18,6 @@ namespace {
 
 constexpr char kLockFile[] = ".lock";
 
-absl::Status SystemFailure(absl::string_view step, absl::string_view path) {
-  return StorageError(
-      absl::StrCat("cannot ", step, " ", path, ": ", SystemError()));
-}
-
 }  // namespace
 
 absl::StatusOr<FolderLock> FolderLock::Take(const std::string& folder) {

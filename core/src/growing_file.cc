@@ -17,11 +17,6 @@
 namespace fedlb {
 namespace {
 
-absl::Status SystemFailure(absl::string_view step, absl::string_view path) {
-  return StorageError(
-      absl::StrCat("cannot ", step, " ", path, ": ", SystemError()));
-}
-
 absl::StatusOr<int64_t> LengthOfWholeLines(int fd, int64_t size,
                                            const std::string& path) {
   constexpr int64_t kBlockBytes = 4096;

@@ -15,6 +15,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "fedlb/status.h"
 
 namespace fedlb {
 namespace {
@@ -69,6 +70,11 @@ std::string DirectoryOf(absl::string_view path) {
     return ".";
   }
   return std::string(slash == 0 ? "/" : path.substr(0, slash));
+}
+
+absl::Status SystemFailure(absl::string_view step, absl::string_view path) {
+  return StorageError(
+      absl::StrCat("cannot ", step, " ", path, ": ", SystemError()));
 }
 
 std::string NameOf(absl::string_view path) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 
 namespace fedlb {
@@ -30,8 +31,9 @@ class FileDescriptor {
   int fd_;
 };
 
-// What errno says.
+// What errno says, and the kStorage of a step that failed with it.
 std::string SystemError();
+absl::Status SystemFailure(absl::string_view step, absl::string_view path);
 
 // The folder that `path` lies in ("." without a slash), and its last part.
 std::string DirectoryOf(absl::string_view path);

@@ -38,11 +38,6 @@ std::string Join(absl::string_view directory, absl::string_view name) {
   return absl::StrCat(directory, "/", name);
 }
 
-absl::Status SystemFailure(absl::string_view step, absl::string_view path) {
-  return StorageError(
-      absl::StrCat("cannot ", step, " ", path, ": ", SystemError()));
-}
-
 std::string CheckpointName(int64_t round) {
   return absl::StrFormat("round-%06d.safetensors", round);
 }

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <iterator>
 #include <memory>
 #include <string>
@@ -11,7 +10,6 @@
 #include <vector>
 
 #include <ATen/ops/full.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "absl/strings/str_cat.h"
@@ -22,34 +20,15 @@
 #include "fedlb/plugin_loader.h"
 #include "fedlb/registry.h"
 #include "fedlb/safetensors.h"
+#include "fuzz/memory_file.h"
 
 namespace {
 
+using fedlb::Require;
 using fedlb::TensorList;
 
 constexpr const char* kParts[] = {"fedlb.options", "fedlb.layout",
                                   "fedlb.scalars", "fedlb.sizes"};
-
-void Require(bool holds) {
-  if (!holds) {
-    abort();
-  }
-}
-
-// A file in memory, by its path.
-class MemoryFile {
- public:
-  MemoryFile() : fd_(memfd_create("mapper", 0)) { Require(fd_ >= 0); }
-  std::string path() const { return absl::StrCat("/proc/self/fd/", fd_); }
-  void Fill(const std::string& bytes) const {
-    Require(ftruncate(fd_, 0) == 0);
-    Require(pwrite(fd_, bytes.data(), bytes.size(), 0) ==
-            static_cast<ssize_t>(bytes.size()));
-  }
-
- private:
-  const int fd_;
-};
 
 fedlb::TensorLayout Layout() { return {{"w", {6, 5}}, {"b", {6}}}; }
 
@@ -61,7 +40,7 @@ struct Fixture {
   fedlb::ComponentRegistry registry;
   std::vector<std::unique_ptr<fedlb::GradientMapper>> mappers;
   std::vector<fedlb::SafetensorsFile> files;
-  MemoryFile file;
+  fedlb::MemoryFile file;
 };
 
 Fixture* MakeFixture() {

@@ -3,17 +3,15 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <iterator>
 #include <string>
 
 #include <ATen/ops/full.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "absl/strings/str_cat.h"
-#include "fedlb/durable_file.h"
 #include "fedlb/safetensors.h"
+#include "fuzz/memory_file.h"
 #include "pair_file.h"
 
 namespace {
@@ -23,11 +21,7 @@ constexpr const char* kParts[] = {
     "fedlb.lr",       "fedlb.batch_size",       "fedlb.small_steps",
     "fedlb.critical", "fedlb.cohort_batch_size"};
 
-void Require(bool holds) {
-  if (!holds) {
-    abort();
-  }
-}
+using fedlb::Require;
 
 fedlb::TensorLayout Layout() { return {{"w", {3, 2}}, {"b", {3}}}; }
 
@@ -54,7 +48,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       absl::StrCat("pair_file_fuzz.", getpid(), ".safetensors");
   static const fedlb::SafetensorsFile& original =
       *new fedlb::SafetensorsFile(MakeFile(path));
-  static const int fd = memfd_create("pair", 0);
+  static const fedlb::MemoryFile file;
   unlink(path.c_str());
   if (size < 2) {
     return 0;
@@ -69,11 +63,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!bytes.ok()) {
     return 0;
   }
-  Require(ftruncate(fd, 0) == 0);
-  Require(pwrite(fd, bytes->data(), bytes->size(), 0) ==
-          static_cast<ssize_t>(bytes->size()));
-  const auto read = fedlb::teacher::ReadPairFile(
-      absl::StrCat("/proc/self/fd/", fd), Layout());
+  file.Fill(*bytes);
+  const auto read = fedlb::teacher::ReadPairFile(file.path(), Layout());
   if (read.ok()) {
     Require(read->pair.small_steps >= 1 && read->context.lr > 0 &&
             read->pair.gradient.size() == 2);
