@@ -152,7 +152,8 @@ absl::Status RunTeacherFit(const TeacherFitFlags& flags,
   }
 
   if (!flags.pairs.empty()) {
-    return Finish(*experiment, experiment->MapperSummary(), output,
+    FEDLB_ASSIGN_OR_RETURN(const ScalarMap fitted, experiment->FitMapper());
+    return Finish(*experiment, fitted, output,
                   "--pairs needs a folder with a few more of them", {},
                   result);
   }

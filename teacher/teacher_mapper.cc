@@ -23,13 +23,22 @@ constexpr char kTargetKey[] = "target";
 constexpr char kRecordKey[] = "record";
 constexpr char kDefaultTeacher[] = "subspace_autoencoder";
 constexpr char kScores[] = "pair_scores";
+constexpr char kResiduals[] = "residuals";
 
 double SecondsSince(absl::Time start) {
   return absl::ToDoubleSeconds(absl::Now() - start);
 }
 
 std::string TargetName(Target target) {
-  return target == Target::kGradient ? "gradient" : "displacement";
+  switch (target) {
+    case Target::kDisplacement:
+      return "displacement";
+    case Target::kGradient:
+      return "gradient";
+    case Target::kNoise:
+      return "noise";
+  }
+  return "";
 }
 
 // The default teacher, or the one of the file, with what `options` say of it;
@@ -82,11 +91,13 @@ ParamSchema<TeacherMapperOptions> TeacherMapper::Schema() {
       .AddChoice(
           "target", &Options::target,
           {{TargetName(Target::kDisplacement), Target::kDisplacement},
-           {TargetName(Target::kGradient), Target::kGradient}},
-          "What the teacher is fitted to: the displacement by many small "
-          "steps over the large batch's examples, or a small batch's "
-          "gradient, whose best prediction is the large batch's "
-          "gradient itself.")
+           {TargetName(Target::kGradient), Target::kGradient},
+           {TargetName(Target::kNoise), Target::kNoise}},
+          "What the teacher is fitted to: \"displacement\" by many small steps "
+          "over the large batch's examples; \"gradient\" of a small batch, "
+          "whose best prediction is the large batch's gradient itself; or "
+          "\"noise\", the same with noise of the covariance that the last eight "
+          "pairs show added to the prediction.")
       .AddChoice("refit", &Options::refit,
                  {{"never", Refit::kNever},
                   {"every", Refit::kEvery},
@@ -160,7 +171,7 @@ absl::StatusOr<std::unique_ptr<TeacherMapper>> TeacherMapper::Create(
   }
   return std::unique_ptr<TeacherMapper>(
       new TeacherMapper(options, std::move(table), std::move(teacher),
-                        std::move(file), context.logger));
+                        std::move(file), context.seed, context.logger));
 }
 
 absl::Status TeacherMapper::Prepare(const TensorLayout& layout) {
@@ -176,10 +187,13 @@ absl::Status TeacherMapper::Prepare(const TensorLayout& layout) {
     scores_ = PairScores();  // of another run
     file_.reset();
   }
-  return options_.pairs.empty() ? absl::OkStatus() : ReplayPairs();
+  return absl::OkStatus();
 }
 
-absl::Status TeacherMapper::ReplayPairs() {
+absl::Status TeacherMapper::WarmStart() {
+  if (options_.pairs.empty()) {
+    return absl::OkStatus();
+  }
   FEDLB_ASSIGN_OR_RETURN(const std::vector<std::string> paths,
                          FindPairFiles(options_.pairs));
   for (const std::string& path : paths) {
@@ -235,6 +249,9 @@ ScalarMap TeacherMapper::Report() const {
   }
   report["fallback"] = fell_back_ ? 1 : 0;
   report["seconds"] = step_seconds_;
+  if (options_.target == Target::kNoise) {
+    report["noise"] = last_noise_;
+  }
   return report;
 }
 
@@ -256,12 +273,32 @@ absl::Status TeacherMapper::CheckOptimizer(const OptimizerTraits& traits,
 }
 
 TeacherStep TeacherMapper::StepOf(const StepContext& context) const {
-  if (options_.target == Target::kGradient) {
+  if (!TakesDisplacements()) {
     return {context, 1};
   }
   return {context,
           std::max(1.0, static_cast<double>(context.batch_size) /
                             static_cast<double>(options_.small_batch_size))};
+}
+
+// A residual g_b - T(g_B) of independent batches has the covariance
+// Sigma (1 / b + 1 / B); g_b has Sigma (1 / b - 1 / B) more than g_B.
+void TeacherMapper::AddNoise(const StepContext& context, TensorList& gradient) {
+  const auto large = static_cast<double>(context.batch_size);
+  const auto small = static_cast<double>(options_.small_batch_size);
+  last_noise_ = 0;
+  const double norm = std::sqrt(SquaredNorm(gradient));
+  if (large > small && norm > 0) {
+    const RandomKey key = {.seed = seed_,
+                           .purpose = "teacher_noise",
+                           .round = context.round,
+                           .client = context.client,
+                           .step = context.step};
+    last_noise_ =
+        noise_.AddDraw(key, std::sqrt((large - small) / (large + small)),
+                       gradient) /
+        norm;
+  }
 }
 
 absl::Status TeacherMapper::DoMap(const StepContext& context,
@@ -284,6 +321,9 @@ absl::Status TeacherMapper::DoMap(const StepContext& context,
           "are counted in mapper.fallback)",
           context.round, ratio));
     }
+  }
+  if (options_.target == Target::kNoise) {
+    AddNoise(context, gradient);
   }
   if (context.may_learn) {
     FEDLB_RETURN_IF_ERROR(teacher_->Observe(step));
@@ -317,7 +357,7 @@ std::optional<DisplacementRequest> TeacherMapper::WantsDisplacement(
       !(at_first || (in_turn && in_phase))) {
     return std::nullopt;
   }
-  if (options_.target == Target::kGradient) {
+  if (!TakesDisplacements()) {
     return DisplacementRequest{.small_batch_size = options_.small_batch_size,
                                .small_steps = 1};
   }
@@ -358,6 +398,11 @@ absl::Status TeacherMapper::LearnPair(const StepContext& context,
                          Predict(step, pair.gradient, TeacherScaling::kMse));
   const bool was_fitted = teacher_->fitted();
   FEDLB_RETURN_IF_ERROR(teacher_->AddPair(step, pair));
+  if (options_.target == Target::kNoise) {
+    TensorList residual = Clone(pair.displacement);
+    AddScaled(images.mse, -1, residual);
+    noise_.Add(std::move(residual));
+  }
   scores_.Add(pair, images, step.small_steps, was_fitted);
   FEDLB_RETURN_IF_ERROR(teacher_->Fit());
   fit_seconds_ += SecondsSince(start);
@@ -366,11 +411,10 @@ absl::Status TeacherMapper::LearnPair(const StepContext& context,
 
 absl::Status TeacherMapper::ObserveDisplacement(const StepContext& context,
                                                 const DisplacementPair& pair) {
-  const bool of_gradient = options_.target == Target::kGradient;
-  if (of_gradient || !options_.record.empty()) {
+  if (!TakesDisplacements() || !options_.record.empty()) {
     open_pair_ = {.context = context, .pair = pair};
   }
-  return of_gradient ? absl::OkStatus() : LearnPair(context, pair);
+  return TakesDisplacements() ? LearnPair(context, pair) : absl::OkStatus();
 }
 
 absl::Status TeacherMapper::FinishPair(const StepContext& context,
@@ -379,7 +423,7 @@ absl::Status TeacherMapper::FinishPair(const StepContext& context,
     return absl::OkStatus();
   }
   RecordedPair recorded = *std::exchange(open_pair_, std::nullopt);
-  if (options_.target == Target::kGradient) {
+  if (!TakesDisplacements()) {
     recorded.context = context;
     recorded.context.partial_means.clear();
     recorded.pair.gradient = raw;
@@ -414,10 +458,19 @@ ScalarMap TeacherMapper::Summary() const {
   return summary;
 }
 
+int64_t TeacherMapper::StateBytes(const TensorLayout& layout) const {
+  return teacher_->StateBytes(layout) + (options_.target == Target::kNoise
+                                             ? ResidualNoise::StateBytes(layout)
+                                             : 0);
+}
+
 ComponentState TeacherMapper::SaveState() const {
   ComponentState state = teacher_->SaveState();
   if (UsesPairs()) {
     state.tensors[kScores] = scores_.Save();
+  }
+  if (options_.target == Target::kNoise) {
+    state.tensors[kResiduals] = noise_.Save();
   }
   return state;
 }
@@ -430,8 +483,15 @@ absl::Status TeacherMapper::LoadState(const ComponentState& state) {
     FEDLB_RETURN_IF_ERROR(loaded.Load(scores->second));
     of_teacher.tensors.erase(scores);
   }
+  const auto residuals = of_teacher.tensors.find(kResiduals);
+  ResidualNoise noise;
+  if (residuals != of_teacher.tensors.end()) {
+    FEDLB_RETURN_IF_ERROR(noise.Load(layout_, residuals->second));
+    of_teacher.tensors.erase(residuals);
+  }
   FEDLB_RETURN_IF_ERROR(teacher_->LoadState(of_teacher));
   scores_ = std::move(loaded);
+  noise_ = std::move(noise);
   return absl::OkStatus();
 }
 

@@ -18,6 +18,7 @@
 #include "fedlb/teacher.h"
 #include "pair_file.h"
 #include "pair_scores.h"
+#include "residual_noise.h"
 
 namespace fedlb::teacher {
 
@@ -26,7 +27,8 @@ enum class Refit { kNever, kEvery, kCritical };
 // What the teacher is to make of a large batch's gradient.
 enum class Target {
   kDisplacement,  // where the small steps over the same examples lead
-  kGradient,      // a small batch's gradient
+  kGradient,      // a small batch's gradient, the mean that is expected of it
+  kNoise,         // a small batch's gradient as it is drawn
 };
 
 struct TeacherMapperOptions {
@@ -65,11 +67,15 @@ class TeacherMapper final : public GradientMapper {
   static absl::StatusOr<std::unique_ptr<TeacherMapper>> Create(
       const Options& options, const ComponentContext& context);
 
-  // Also takes the teacher over from `file` and has it learn from `pairs`.
-  // kInputFile: they are damaged, of another model or target, or too few.
+  // Also takes the teacher over from `file`. kInputFile: it is damaged or of
+  // another model or target.
   absl::Status Prepare(const TensorLayout& layout) override;
+  // Has the teacher learn from `pairs`. kInputFile: they are damaged, of another
+  // model or target, or too few.
+  absl::Status WarmStart() override;
   // The teacher's numbers; "fallback": 1 where the gradient was left as it is;
-  // "seconds" that the teacher took for the step.
+  // "seconds" that the teacher took for the step; "noise": with target = "noise"
+  // the norm of what was added over the gradient's.
   ScalarMap Report() const override;
   // Also for a record, which another teacher may read.
   bool NeedsPartialMeans() const override {
@@ -94,9 +100,7 @@ class TeacherMapper final : public GradientMapper {
   // PairScores::Summary, "fit.<name>" of Teacher::FitReport, and "fit.seconds"
   // that pairs have taken in this process.
   ScalarMap Summary() const override;
-  int64_t StateBytes(const TensorLayout& layout) const override {
-    return teacher_->StateBytes(layout);
-  }
+  int64_t StateBytes(const TensorLayout& layout) const override;
   absl::Status CheckOptimizer(const OptimizerTraits& traits,
                               Logger& logger) const override;
   ComponentState SaveState() const override;
@@ -105,22 +109,28 @@ class TeacherMapper final : public GradientMapper {
  private:
   TeacherMapper(const Options& options, ConfigTable teacher_options,
                 std::unique_ptr<Teacher> teacher,
-                std::optional<MapperFile> file, Logger* logger)
+                std::optional<MapperFile> file, uint64_t seed, Logger* logger)
       : options_(options),
         teacher_options_(std::move(teacher_options)),
         teacher_(std::move(teacher)),
         file_(std::move(file)),
+        seed_(seed),
         logger_(logger) {}
 
   absl::Status DoMap(const StepContext& context, TensorList& gradient) override;
   TeacherStep StepOf(const StepContext& context) const;
+  bool TakesDisplacements() const {
+    return options_.target == Target::kDisplacement;
+  }
   bool UsesPairs() const {
     return options_.refit != Refit::kNever || !options_.pairs.empty();
   }
   // Scores the teacher on a pair and has it learn from it.
   absl::Status LearnPair(const StepContext& context,
                          const DisplacementPair& pair);
-  absl::Status ReplayPairs();
+  // With target = "noise": adds the noise that the small batch's gradient has
+  // and the large batch's has not.
+  void AddNoise(const StepContext& context, TensorList& gradient);
   // With the round's gradient `raw`: makes up the pair that was waiting for it
   // and records it.
   absl::Status FinishPair(const StepContext& context, const TensorList& raw);
@@ -132,12 +142,15 @@ class TeacherMapper final : public GradientMapper {
   const ConfigTable teacher_options_;
   const std::unique_ptr<Teacher> teacher_;
   std::optional<MapperFile> file_;  // until Prepare
+  const uint64_t seed_;
   Logger* const logger_;
   TensorLayout layout_;
   PairScores scores_;
+  ResidualNoise noise_;
   std::optional<RecordedPair> open_pair_;  // until its round's Map
   bool fell_back_ = false;
   bool has_warned_ = false;
+  double last_noise_ = 0;
   double step_seconds_ = 0;
   double fit_seconds_ = 0;  // of this process
 };

@@ -115,9 +115,7 @@ class FederatedExperiment final : public Experiment {
   absl::StatusOr<TrainResult> Train(const TrainOptions& options) override;
   absl::StatusOr<EvaluationReport> Evaluate(
       const EvaluateOptions& options) override;
-  ScalarMap MapperSummary() const override {
-    return federation_->gradient_mapper->Summary();
-  }
+  absl::StatusOr<ScalarMap> FitMapper() override;
   absl::Status SaveMapper(const std::string& path) const override;
 
  private:
@@ -271,11 +269,13 @@ absl::StatusOr<RunState> FederatedExperiment::PrepareState(
     RunDirectory& directory, const TrainOptions& options) {
   Federation& f = *federation_;
   RunState state(f);
+  bool begins = true;
   if (options.resume) {
     absl::StatusOr<StoredCheckpoint> checkpoint =
         directory.LoadNewestCheckpoint();
     if (checkpoint.ok()) {
       FEDLB_ASSIGN_OR_RETURN(state, RestoreCheckpoint(*checkpoint, f));
+      begins = false;
       if (state.next_round > f.config.run.rounds) {
         return ConfigError(absl::StrCat(
             "rounds = ", f.config.run.rounds, ": the run has done ",
@@ -294,6 +294,10 @@ absl::StatusOr<RunState> FederatedExperiment::PrepareState(
         directory.Truncate(RunLog::kMetrics, state.metrics_length));
     FEDLB_RETURN_IF_ERROR(
         directory.Truncate(RunLog::kEvents, state.events_length));
+  }
+  if (begins) {
+    FEDLB_RETURN_IF_ERROR(
+        Annotate(f.gradient_mapper->WarmStart(), "[gradient_mapper]"));
   }
   FEDLB_RETURN_IF_ERROR(directory.WriteFile(
       "config.toml", PrintConfig(f.config, /*with_origins=*/false)));
@@ -393,6 +397,12 @@ absl::StatusOr<EvaluationReport> FederatedExperiment::Evaluate(
     FEDLB_RETURN_IF_ERROR(WriteFileDurably(options.export_to, bytes));
   }
   return report;
+}
+
+absl::StatusOr<ScalarMap> FederatedExperiment::FitMapper() {
+  GradientMapper& mapper = *federation_->gradient_mapper;
+  FEDLB_RETURN_IF_ERROR(Annotate(mapper.WarmStart(), "[gradient_mapper]"));
+  return mapper.Summary();
 }
 
 absl::Status FederatedExperiment::SaveMapper(const std::string& path) const {

@@ -157,8 +157,10 @@ class FEDLB_API Experiment {
   virtual absl::StatusOr<EvaluationReport> Evaluate(
       const EvaluateOptions& options) = 0;
 
-  // GradientMapper::Summary of the server's mapper as it stands.
-  virtual ScalarMap MapperSummary() const = 0;
+  // Has the server's mapper learn from the files that its options name, as Train
+  // does before the first round, and returns its GradientMapper::Summary. For
+  // mappers that are wanted without a run.
+  virtual absl::StatusOr<ScalarMap> FitMapper() = 0;
 
   // Writes the gradient mapper with what it has learnt (mapper_file.h).
   //

@@ -68,6 +68,11 @@ class FEDLB_API GradientMapper : public Component {
     return absl::OkStatus();
   }
 
+  // Called after Prepare on the server's copy of a run that begins, and not on
+  // one that is resumed, planned or played by a client: the place to learn from
+  // files.
+  virtual absl::Status WarmStart() { return absl::OkStatus(); }
+
   // Maps `gradient` in place.
   //
   // kInvalidArgument: an empty gradient, or partial means missing that were
