@@ -13,9 +13,9 @@
 
 namespace fedlb::teacher {
 
-// Keeps the newest residuals r_j of predictions of a small batch's gradient, and
-// draws sum_j z_j r_j / sqrt(J) with z_j ~ N(0, 1): mean 0, covariance that of
-// the residuals about 0.
+// Keeps the newest residuals r_j of predictions of a small batch's gradient,
+// and draws sum_j z_j r_j / sqrt(J) with z_j ~ N(0, 1): mean 0, covariance that
+// of the residuals about 0.
 class ResidualNoise {
  public:
   static constexpr size_t kMaxResiduals = 8;

@@ -96,7 +96,8 @@ ParamSchema<TeacherMapperOptions> TeacherMapper::Schema() {
           "What the teacher is fitted to: \"displacement\" by many small steps "
           "over the large batch's examples; \"gradient\" of a small batch, "
           "whose best prediction is the large batch's gradient itself; or "
-          "\"noise\", the same with noise of the covariance that the last eight "
+          "\"noise\", the same with noise of the covariance that the last "
+          "eight "
           "pairs show added to the prediction.")
       .AddChoice("refit", &Options::refit,
                  {{"never", Refit::kNever},
@@ -477,17 +478,13 @@ ComponentState TeacherMapper::SaveState() const {
 
 absl::Status TeacherMapper::LoadState(const ComponentState& state) {
   ComponentState of_teacher = state;
-  const auto scores = of_teacher.tensors.find(kScores);
   PairScores loaded;
-  if (scores != of_teacher.tensors.end()) {
-    FEDLB_RETURN_IF_ERROR(loaded.Load(scores->second));
-    of_teacher.tensors.erase(scores);
+  if (const auto scores = of_teacher.tensors.extract(kScores)) {
+    FEDLB_RETURN_IF_ERROR(loaded.Load(scores.mapped()));
   }
-  const auto residuals = of_teacher.tensors.find(kResiduals);
   ResidualNoise noise;
-  if (residuals != of_teacher.tensors.end()) {
-    FEDLB_RETURN_IF_ERROR(noise.Load(layout_, residuals->second));
-    of_teacher.tensors.erase(residuals);
+  if (const auto residuals = of_teacher.tensors.extract(kResiduals)) {
+    FEDLB_RETURN_IF_ERROR(noise.Load(layout_, residuals.mapped()));
   }
   FEDLB_RETURN_IF_ERROR(teacher_->LoadState(of_teacher));
   scores_ = std::move(loaded);

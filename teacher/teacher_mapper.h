@@ -70,12 +70,12 @@ class TeacherMapper final : public GradientMapper {
   // Also takes the teacher over from `file`. kInputFile: it is damaged or of
   // another model or target.
   absl::Status Prepare(const TensorLayout& layout) override;
-  // Has the teacher learn from `pairs`. kInputFile: they are damaged, of another
-  // model or target, or too few.
+  // Has the teacher learn from `pairs`. kInputFile: they are damaged, of
+  // another model or target, or too few.
   absl::Status WarmStart() override;
   // The teacher's numbers; "fallback": 1 where the gradient was left as it is;
-  // "seconds" that the teacher took for the step; "noise": with target = "noise"
-  // the norm of what was added over the gradient's.
+  // "seconds" that the teacher took for the step; "noise": with target =
+  // "noise" the norm of what was added over the gradient's.
   ScalarMap Report() const override;
   // Also for a record, which another teacher may read.
   bool NeedsPartialMeans() const override {

@@ -29,8 +29,8 @@ TEST(ResidualNoiseTest, DrawsHaveTheResidualsCovariance) {
   double x_sum = 0;
   for (int64_t step = 0; step < kDraws; ++step) {
     TensorList target = Pair(0, 0);
-    const double norm = noise.AddDraw(
-        {.seed = 1, .purpose = "test", .step = step}, 3, target);
+    const double norm =
+        noise.AddDraw({.seed = 1, .purpose = "test", .step = step}, 3, target);
     const auto x = target[0][0].item<double>();
     const auto y = target[0][1].item<double>();
     EXPECT_NEAR(norm, std::hypot(x, y), 1e-5 * norm);
@@ -77,8 +77,7 @@ TEST(ResidualNoiseTest, IsRestoredAndChecked) {
   EXPECT_TRUE(drawn[0].equal(expected[0]));
 
   EXPECT_FALSE(restored.Load(kLayout, {at::zeros({3})}).ok());
-  EXPECT_FALSE(
-      restored.Load(kLayout, TensorList(9, at::zeros({2}))).ok());
+  EXPECT_FALSE(restored.Load(kLayout, TensorList(9, at::zeros({2}))).ok());
   const TensorLayout two = {kLayout[0], {"v", {1}, at::kFloat}};
   EXPECT_FALSE(restored.Load(two, {at::zeros({2})}).ok());
 }

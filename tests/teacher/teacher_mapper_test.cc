@@ -299,16 +299,15 @@ TEST_F(TeacherRunTest, RecordedPairsMakeTheSameTeacher) {
       EXPECT_EQ(replayed.at(name), value) << name;
     }
   }
-  const auto other_target = Experiment::Create(
-      Configure(BaseWith("transformer") + replay +
-                Settings{"gradient_mapper.target=gradient"}),
-      BuiltPlugins(), Logger::Null());
+  const auto other_target =
+      Experiment::Create(Configure(BaseWith("transformer") + replay +
+                                   Settings{"gradient_mapper.target=gradient"}),
+                         BuiltPlugins(), Logger::Null());
   ASSERT_EQ(other_target.status(), absl::OkStatus());
   EXPECT_EQ(FailureOf((*other_target)->FitMapper().status()),
             Failure::kInputFile);
   // A run that goes on does not learn from them again.
-  ExpectReproducible(BaseWith("transformer") + replay +
-                     Settings{"rounds=8"});
+  ExpectReproducible(BaseWith("transformer") + replay + Settings{"rounds=8"});
   // Another teacher learns from the groups of gradients that are kept, too.
   EXPECT_GT(
       Train(Base() + WithPairs() + replay).result.mapper.at("heldout.pairs"),
