@@ -19,6 +19,7 @@
 #include "fedlb/memory.h"
 #include "fedlb/status.h"
 #include "state_bundle.h"
+#include "stopwatch.h"
 
 namespace fedlb {
 namespace {
@@ -87,9 +88,8 @@ absl::StatusOr<std::unique_ptr<LocalClientWorker>> LocalClientWorker::Create(
   std::unique_ptr<LocalClientWorker> worker(new LocalClientWorker(environment));
   const MemoryTagScope tag(MemoryTag::kParameters);
   FEDLB_ASSIGN_OR_RETURN(
-      worker->model_,
-      environment.registry->Create<Model>(config.components.at("model"),
-                                          environment.context));
+      worker->model_, environment.registry->Create<Model>(
+                          config.components.at("model"), environment.context));
   worker->model_->set_label_smoothing(config.model_use.label_smoothing);
   worker->weights_ = Detach(worker->model_->parameters());
   worker->buffers_ = worker->model_->buffers();
@@ -98,10 +98,10 @@ absl::StatusOr<std::unique_ptr<LocalClientWorker>> LocalClientWorker::Create(
       environment.registry->Create<Optimizer>(config.components.at("optimizer"),
                                               environment.context));
   if (config.mapper_use.scope == "client") {
-    FEDLB_ASSIGN_OR_RETURN(worker->mapper_,
-                           environment.registry->Create<GradientMapper>(
-                               config.components.at("gradient_mapper"),
-                               environment.context));
+    FEDLB_ASSIGN_OR_RETURN(
+        worker->mapper_,
+        environment.registry->Create<GradientMapper>(
+            config.components.at("gradient_mapper"), environment.context));
     FEDLB_RETURN_IF_ERROR(
         worker->mapper_->Prepare(worker->model_->parameter_layout()));
     worker->mapper_needs_partial_means_ = worker->mapper_->NeedsPartialMeans();
@@ -119,8 +119,8 @@ absl::Status LocalClientWorker::LoadTask(const RoundTask& task) {
   if (mapper_ != nullptr) {
     // Also an empty one: it takes back what the client before changed.
     FEDLB_RETURN_IF_ERROR(
-        Annotate(mapper_->LoadState(ExtractState("gradient_mapper", task.aux,
-                                                 task.scalars)),
+        Annotate(mapper_->LoadState(
+                     ExtractState("gradient_mapper", task.aux, task.scalars)),
                  "gradient mapper's snapshot"));
   }
   return absl::OkStatus();
@@ -165,8 +165,7 @@ absl::StatusOr<Update> LocalClientWorker::Run(
   }
   const ExperimentConfig& config = *environment_.config;
   const int64_t client = assignment.client;
-  const auto& examples =
-      (*environment_.partition)[static_cast<size_t>(client)];
+  const auto& examples = (*environment_.partition)[static_cast<size_t>(client)];
   const ClientBatches batches(environment_.context.seed, client, examples,
                               assignment.batch_size);
   const int64_t micro_batch_size =
@@ -203,8 +202,7 @@ absl::StatusOr<Update> LocalClientWorker::Run(
   }
 
   Update update;
-  update.kind =
-      wants_gradient ? Update::Kind::kGradient : Update::Kind::kDelta;
+  update.kind = wants_gradient ? Update::Kind::kGradient : Update::Kind::kDelta;
   update.round = task.round;
   update.client = client;
   update.local_steps = num_steps;
@@ -223,6 +221,7 @@ absl::StatusOr<Update> LocalClientWorker::Run(
     context.epoch = static_cast<double>(state.epoch) +
                     static_cast<double>(state.cursor) /
                         static_cast<double>(examples.size());
+    Stopwatch step_watch;
     RandomKey epoch_key;
     const std::vector<int64_t> indices = batches.Next(state, &epoch_key);
     gradient.clear();  // no two of them at a time
@@ -280,8 +279,14 @@ absl::StatusOr<Update> LocalClientWorker::Run(
     }
     if (!wants_gradient) {
       const MemoryTagScope tag(MemoryTag::kOptimizer);
+      Stopwatch watch;
       FEDLB_RETURN_IF_ERROR(optimizer_->Step(gradient, task.lr, weights_));
+      averages.Add("optimizer_seconds", watch.Lap());
     }
+    averages.Add("data_seconds", taken.data_seconds);
+    averages.Add("forward_seconds", taken.forward_seconds);
+    averages.Add("backward_seconds", taken.backward_seconds);
+    averages.Add("step_seconds", step_watch.Lap());
   }
 
   if (wants_gradient) {
@@ -307,8 +312,7 @@ absl::StatusOr<Update> LocalClientWorker::Run(
     state.parts[kOwnWeights] = {
         .tensors = {{kParametersGroup, Clone(weights_)},
                     {kBuffersGroup, Clone(buffers_)}},
-        .scalars = {
-            {kBaseRound, static_cast<double>(task.work.base_round)}}};
+        .scalars = {{kBaseRound, static_cast<double>(task.work.base_round)}}};
     const double change = detector.has_value() && detector->has_change()
                               ? detector->gradient_change()
                               : std::numeric_limits<double>::quiet_NaN();
@@ -322,10 +326,9 @@ absl::StatusOr<Update> LocalClientWorker::Run(
     state.parts["buffers"].tensors["buffers"] = Clone(buffers_);
   }
   averages.WriteTo(update.scalars);
-  FEDLB_RETURN_IF_ERROR(
-      Annotate(environment_.algorithm->AddToUpdate(task, weights_, update,
-                                                   state),
-               "client algorithm"));
+  FEDLB_RETURN_IF_ERROR(Annotate(
+      environment_.algorithm->AddToUpdate(task, weights_, update, state),
+      "client algorithm"));
   // Only error feedback leaves something to remember.
   ComponentState residual;
   const auto kept_residual = state.parts.find("compressor");
@@ -356,9 +359,11 @@ absl::StatusOr<LocalClientWorker::GradientStep> LocalClientWorker::TakeGradient(
                                       static_cast<size_t>(micro_batch_size));
     const double share =
         static_cast<double>(part.size()) / static_cast<double>(count);
+    Stopwatch watch;
     FEDLB_ASSIGN_OR_RETURN(
         const Batch batch,
         environment_.dataset->Load(Split::kTrain, part, &epoch_key));
+    result.data_seconds += watch.Lap();
     const MemoryTagScope tag(MemoryTag::kActivations);
     const Bf16Autocast autocast(environment_.config->run.precision == "bf16");
     FEDLB_ASSIGN_OR_RETURN(const at::Tensor logits,
@@ -367,6 +372,7 @@ absl::StatusOr<LocalClientWorker::GradientStep> LocalClientWorker::TakeGradient(
                            model_->Loss(logits, batch.targets));
     result.loss += share * loss.item<double>();
     result.correct += CountCorrect(logits.detach(), batch.targets);
+    result.forward_seconds += watch.Lap();
     FEDLB_RETURN_IF_ERROR(CatchAsStatus("backward pass", [&] {
       if (part.size() != indices.size()) {
         loss = loss.mul(share);
@@ -374,6 +380,7 @@ absl::StatusOr<LocalClientWorker::GradientStep> LocalClientWorker::TakeGradient(
       loss.backward();
       return absl::OkStatus();
     }));
+    result.backward_seconds += watch.Lap();
     if (mapper_needs_partial_means_) {
       TensorList mean;
       for (const at::Tensor& parameter : parameters) {
@@ -424,8 +431,7 @@ absl::StatusOr<EvaluationSums> LocalClientWorker::Evaluate(
   sums.correct = hits.sum().item<int64_t>();
   const int64_t classes = logits.size(1);
   sums.class_examples = CountByClass(batch.targets, classes);
-  sums.class_correct =
-      CountByClass(batch.targets.masked_select(hits), classes);
+  sums.class_correct = CountByClass(batch.targets.masked_select(hits), classes);
   const int64_t top = std::min<int64_t>(5, logits.size(1));
   const at::Tensor best = std::get<1>(logits.topk(top, 1));
   sums.correct_top5 =

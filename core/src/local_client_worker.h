@@ -76,6 +76,9 @@ class LocalClientWorker final : public ClientWorker {
     double loss = 0;                        // mean over the batch
     int64_t correct = 0;
     int64_t examples = 0;
+    double data_seconds = 0;
+    double forward_seconds = 0;
+    double backward_seconds = 0;
   };
 
   explicit LocalClientWorker(const ClientEnvironment& environment)
