@@ -15,6 +15,7 @@
 #include "fedlb/memory.h"
 #include "fedlb/status.h"
 #include "plugins_command.h"
+#include "profile_command.h"
 #include "report_command.h"
 #include "sweep_command.h"
 #include "teacher_fit_command.h"
@@ -47,6 +48,7 @@ const std::map<std::string, AnyRunFunction>& Commands() {
       {"plugins describe", Bind<PluginsDescribeFlags>(RunPluginsDescribe)},
       {"plugins list", Bind<PluginsListFlags>(RunPluginsList)},
       {"plugins new", Bind<PluginsNewFlags>(RunPluginsNew)},
+      {"profile", Bind<ProfileFlags>(RunProfile)},
       {"report", Bind<ReportFlags>(RunReport)},
       {"sweep", Bind<SweepFlags>(RunSweep)},
       {"teacher-fit", Bind<TeacherFitFlags>(RunTeacherFit)},

@@ -28,6 +28,7 @@
 #include "man_page.h"
 #include "output.h"
 #include "plugins_command.h"
+#include "profile_command.h"
 #include "report_command.h"
 #include "sweep_command.h"
 #include "teacher_fit_command.h"
@@ -280,6 +281,7 @@ int Main(int argc, char** argv) {
   SetUpEvaluate(app, parsed);
   SetUpData(app, parsed);
   SetUpDoctor(app, parsed);
+  SetUpProfile(app, parsed);
   SetUpReport(app, parsed);
   SetUpSweep(app, parsed);
   SetUpTeacherFit(app, parsed);

@@ -21,6 +21,7 @@
 #include "fedlb/status.h"
 #include "federation.h"
 #include "local_client_worker.h"
+#include "profile/profiler.h"
 #include "round_loop.h"
 #include "run_state.h"
 #include "weights_file.h"
@@ -115,6 +116,10 @@ class FederatedExperiment final : public Experiment {
   absl::StatusOr<TrainResult> Train(const TrainOptions& options) override;
   absl::StatusOr<EvaluationReport> Evaluate(
       const EvaluateOptions& options) override;
+  absl::StatusOr<DeviceProfile> Profile(
+      const ProfileOptions& options) override {
+    return ProfileDevice(*federation_, options);
+  }
   absl::StatusOr<ScalarMap> FitMapper() override;
   absl::Status SaveMapper(const std::string& path) const override;
 

@@ -23,30 +23,38 @@ LocalClientHost::~LocalClientHost() {
 }
 
 absl::Status LocalClientHost::StartWorkers(int64_t count) {
-  if (!threads_.empty()) {
+  if (own_worker_ != nullptr) {
     return absl::FailedPreconditionError("the workers run already");
   }
-  for (int64_t i = 0; i < count; ++i) {
+  for (int64_t i = 1; i < count; ++i) {
     threads_.emplace_back([this] { WorkerMain(); });
   }
+  absl::StatusOr<std::unique_ptr<LocalClientWorker>> own = MakeWorker();
   absl::MutexLock lock(&mutex_);
   const auto all_ready = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return num_ready_ == count;
+    return num_ready_ == count - 1;
   };
   mutex_.Await(absl::Condition(&all_ready));
-  return start_status_;
+  FEDLB_RETURN_IF_ERROR(start_status_);
+  FEDLB_ASSIGN_OR_RETURN(own_worker_, std::move(own));
+  return absl::OkStatus();
 }
 
 int64_t LocalClientHost::num_workers() const {
-  return static_cast<int64_t>(threads_.size());
+  return own_worker_ == nullptr ? 0 : static_cast<int64_t>(threads_.size()) + 1;
+}
+
+absl::StatusOr<std::unique_ptr<LocalClientWorker>> LocalClientHost::MakeWorker()
+    const {
+  // OpenMP keeps the number of threads per calling thread.
+  at::set_num_threads(static_cast<int>(intra_op_threads_));
+  return CatchAsStatusOr("starting a worker", [this] {
+    return LocalClientWorker::Create(environment_);
+  });
 }
 
 void LocalClientHost::WorkerMain() {
-  // OpenMP keeps the number of threads per calling thread.
-  at::set_num_threads(static_cast<int>(intra_op_threads_));
-  absl::StatusOr<std::unique_ptr<LocalClientWorker>> worker =
-      CatchAsStatusOr("starting a worker",
-                      [&] { return LocalClientWorker::Create(environment_); });
+  absl::StatusOr<std::unique_ptr<LocalClientWorker>> worker = MakeWorker();
   mutex_.Lock();
   start_status_.Update(worker.status());
   ++num_ready_;
@@ -88,6 +96,7 @@ void LocalClientHost::ForEachLocal(int64_t count, Body body) {
   body_ = &body;
   next_index_ = 0;
   end_index_ = count;
+  RunJobs(*own_worker_);
   const auto done = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return next_index_ == end_index_ && num_running_ == 0;
   };

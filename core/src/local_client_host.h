@@ -1,4 +1,4 @@
-// Worker threads, each with a model of its own, that play this process's
+// Workers, each with a thread and a model of its own, that play this process's
 // clients.
 
 #ifndef FEDLB_LOCAL_CLIENT_HOST_H_
@@ -12,6 +12,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "fedlb/client_host.h"
 #include "fedlb/export.h"
@@ -19,6 +20,9 @@
 
 namespace fedlb {
 
+// The thread that starts the workers is one of them: a lone worker is not woken
+// from another thread for every round, which takes as long as a small step.
+// ForEach belongs to that thread.
 class FEDLB_API LocalClientHost final : public ClientHost {
  public:
   // `environment` outlives the host. Operations of every worker use
@@ -40,13 +44,15 @@ class FEDLB_API LocalClientHost final : public ClientHost {
  private:
   using Body = absl::FunctionRef<void(LocalClientWorker&, int64_t)>;
 
+  absl::StatusOr<std::unique_ptr<LocalClientWorker>> MakeWorker() const;
   void WorkerMain();
   void RunJobs(LocalClientWorker& worker);
 
   const ClientEnvironment& environment_;
   const int64_t intra_op_threads_;
   ClientStateStore states_;
-  std::vector<std::thread> threads_;
+  std::unique_ptr<LocalClientWorker> own_worker_;  // of the starting thread
+  std::vector<std::thread> threads_;               // of all the others
 
   absl::Mutex mutex_;
   absl::Status start_status_ ABSL_GUARDED_BY(mutex_);

@@ -35,12 +35,13 @@ class FEDLB_API ClientHost {
  public:
   virtual ~ClientHost() = default;
 
-  // Starts threads, each with a worker of its own; called once.
+  // Starts workers, each with a thread of its own, of which the calling one may
+  // be one; called once.
   virtual absl::Status StartWorkers(int64_t count) = 0;
   virtual int64_t num_workers() const = 0;
 
   // Calls body(worker, index) for every index of [0, count) on the workers'
-  // threads. Indices are begun in increasing order. Returns when all calls have
+  // threads; to be called on the thread that started them. Indices are begun in increasing order. Returns when all calls have
   // returned.
   virtual void ForEach(
       int64_t count,

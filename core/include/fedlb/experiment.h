@@ -18,6 +18,7 @@
 #include "fedlb/export.h"
 #include "fedlb/logger.h"
 #include "fedlb/memory.h"
+#include "fedlb/profile.h"
 #include "fedlb/registry.h"
 #include "fedlb/transport.h"
 
@@ -156,6 +157,13 @@ class FEDLB_API Experiment {
   // kInputFile: weights missing, damaged or of another model.
   virtual absl::StatusOr<EvaluationReport> Evaluate(
       const EvaluateOptions& options) = 0;
+
+  // Measures this device with the experiment's model, data and methods. Called
+  // once, and nothing else after it.
+  //
+  // kOutOfMemory: not even the smallest batch, or an evaluation, fits.
+  virtual absl::StatusOr<DeviceProfile> Profile(
+      const ProfileOptions& options) = 0;
 
   // Has the server's mapper learn from the files that its options name, as Train
   // does before the first round, and returns its GradientMapper::Summary. For

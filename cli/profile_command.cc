@@ -1,0 +1,51 @@
+#include "profile_command.h"
+
+#include <limits>
+#include <memory>
+
+#include <CLI/CLI.hpp>
+
+namespace fedlb::cli {
+
+void SetUpProfile(CLI::App& app, ParsedCommand& parsed) {
+  auto flags = std::make_shared<ProfileFlags>();
+  CLI::App* profile =
+      app.add_subcommand("profile",
+                         "Tell which batch sizes fit this device, what they "
+                         "cost and which to use");
+  AddConfigFlags(*profile, flags->config);
+  const CLI::Range batch_sizes(int64_t{1},
+                               std::numeric_limits<int64_t>::max() / 8);
+  profile
+      ->add_option("--memory", flags->memory,
+                   "What tensors may hold, as \"8GiB\"; short for --set "
+                   "execution.memory_limit=SIZE (default: what the machine or "
+                   "its cgroup has left)")
+      ->check(NotEmpty, "")
+      ->type_name("SIZE");
+  profile
+      ->add_option(
+          "--max-batch", flags->max_batch,
+          "Run no step of more examples (default: up to 1024 are "
+          "timed, and beyond that as many as fit are tried in steps of "
+          "seconds)")
+      ->check(batch_sizes)
+      ->type_name("N");
+  profile
+      ->add_option("--predict", flags->predict,
+                   "Batch sizes to predict memory and time for, as "
+                   "\"48,200,700\" (default: those that were measured)")
+      ->delimiter(',')
+      ->check(batch_sizes)
+      ->type_name("N,...");
+  profile->add_flag("--memory-only", flags->memory_only,
+                    "Time nothing: fewer steps, and no advice");
+  profile
+      ->add_option("-o,--output", flags->output,
+                   "Write the profile of this device to FILE, as JSON")
+      ->check(NotEmpty, "")
+      ->type_name("FILE");
+  AddCommand(*profile, flags, true, parsed);
+}
+
+}  // namespace fedlb::cli

@@ -1,0 +1,32 @@
+// `fedlb profile`: which batch size a device can use, and which it should.
+
+#ifndef FEDLB_CLI_PROFILE_COMMAND_H_
+#define FEDLB_CLI_PROFILE_COMMAND_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "command.h"
+#include "config_flags.h"
+
+namespace fedlb::cli {
+
+struct ProfileFlags {
+  ConfigFlags config;
+  std::string memory;
+  int64_t max_batch = 0;
+  bool memory_only = false;
+  std::vector<int64_t> predict;
+  std::string output;
+};
+
+void SetUpProfile(CLI::App& app, ParsedCommand& parsed);
+
+absl::Status RunProfile(const ProfileFlags& flags, CommandContext& context,
+                        CommandResult& result);
+
+}  // namespace fedlb::cli
+
+#endif  // FEDLB_CLI_PROFILE_COMMAND_H_

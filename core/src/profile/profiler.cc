@@ -1,0 +1,368 @@
+#include "profile/profiler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "fedlb/status.h"
+#include "profile/machine.h"
+#include "profile/step_probe.h"
+#include "stopwatch.h"
+
+namespace fedlb {
+namespace {
+
+// Memory alone is measured at 1, 2, 8, 32, ...: it is a straight line over wide
+// ranges of the batch size. Time is not, and is measured at every doubling.
+constexpr int64_t kMemoryGrowth = 4;
+constexpr int64_t kTimeGrowth = 2;
+
+// A step that would take longer is not run only to know its memory.
+constexpr double kLongStepSeconds = 10;
+// Steps of a batch size are timed until they fill so many seconds: at least
+// kMinTimed, of slow ones kMinSlowTimed, at most kMaxTimed.
+constexpr double kTimedSeconds = 0.1;
+constexpr double kSlowStepSeconds = 0.2;
+constexpr int64_t kMinTimed = 3;
+constexpr int64_t kMinSlowTimed = 2;
+constexpr int64_t kMaxTimed = 100;
+
+// What is left of the machine's memory for everything else.
+constexpr double kProcessMargin = 0.1;
+// A first guess at a larger batch size may be so far off.
+constexpr double kGuessMargin = 0.1;
+// Searching ends when the answer would grow by less than this share.
+constexpr double kCloseEnough = 0.01;
+constexpr int kMaxRefinements = 4;
+
+std::string NameIn(const ExperimentConfig& config, const char* section) {
+  const ConfigValue* name = config.components.at(section).Find("name");
+  return name == nullptr ? "" : *name->As<std::string>();
+}
+
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle]
+                                : (values[middle - 1] + values[middle]) / 2;
+}
+
+class Profiler {
+ public:
+  Profiler(Federation& federation, const ProfileOptions& options)
+      : federation_(federation), options_(options) {}
+
+  absl::StatusOr<DeviceProfile> Run();
+
+ private:
+  void Describe();
+  absl::Status CheckEvaluation() const;
+  // Runs batch sizes of growing size until one does not fit, would take long or
+  // would be the last.
+  absl::Status Climb();
+  // Goes to and fro around the largest batch size that fits.
+  absl::Status Refine();
+  absl::Status Measure(int64_t batch_size);
+  absl::Status Time(ProfilePoint& point);
+  // Whether a step is predicted to fit and to take a reasonable time.
+  bool MayRun(int64_t batch_size) const;
+  // The largest batch size up to limit_ that the models let fit.
+  absl::StatusOr<int64_t> LargestWithinBudgets() const;
+  absl::Status Infeasible() const;
+  void Tell(const std::string& what) {
+    if (options_.on_progress) {
+      ++told_;
+      options_.on_progress(told_, std::max(told_, planned_), what);
+    }
+  }
+
+  Federation& federation_;
+  const ProfileOptions& options_;
+  std::unique_ptr<StepProbe> probe_;
+  DeviceProfile profile_;
+  int64_t limit_ = 0;
+  // The least batch size whose step met the memory limit, 0 for none.
+  int64_t failed_ = 0;
+  double process_limit_ = 0;
+  // Of the step at the largest point, for guessing others.
+  double step_seconds_ = 0;
+  // Measurements, for the progress.
+  int64_t told_ = 0;
+  int64_t planned_ = 0;
+};
+
+void Profiler::Describe() {
+  const Federation& f = federation_;
+  profile_.model = NameIn(f.config, "model");
+  profile_.dataset = NameIn(f.config, "dataset");
+  profile_.optimizer = NameIn(f.config, "optimizer");
+  profile_.precision = f.config.run.precision;
+  profile_.device = absl::StrCat(f.config.run.device, ": ", DescribeCpu());
+  profile_.parameters = NumElements(f.model->parameters());
+  profile_.model_bytes =
+      NumBytes(f.model->parameters()) + NumBytes(f.model->buffers());
+  profile_.workers =
+      std::min(f.transport->concurrency(), f.config.cohort_size());
+  for (const int64_t count : f.num_examples) {
+    profile_.train_examples += count;
+  }
+  profile_.client_examples = static_cast<double>(profile_.train_examples) /
+                             static_cast<double>(f.num_examples.size());
+  profile_.memory_budget = f.config.execution.memory_limit.value;
+  profile_.process_budget = ProcessMemoryBudget();
+  process_limit_ =
+      (1 - kProcessMargin) * static_cast<double>(profile_.process_budget);
+  limit_ = profile_.train_examples;
+  if (options_.max_batch > 0) {
+    limit_ = std::min(limit_, options_.max_batch);
+  }
+  // The first step, then memory and, where wanted, time of each size, and a few
+  // beyond.
+  const auto doublings = static_cast<int64_t>(std::log2(
+      static_cast<double>(std::min(limit_, options_.max_timed_batch))));
+  planned_ = options_.time ? 2 * doublings + 6 : doublings / 2 + 6;
+}
+
+absl::Status Profiler::Infeasible() const {
+  const auto mib = [](int64_t bytes) {
+    return static_cast<double>(bytes) / (1 << 20);
+  };
+  const bool of_tensors =
+      profile_.memory_budget > 0 &&
+      (profile_.points.empty() ||
+       profile_.points[0].memory_bytes > profile_.memory_budget);
+  return OutOfMemoryError(absl::StrFormat(
+      "not even batch 1 fits the budget of %.4g MiB%s; use a smaller model, an "
+      "optimizer with less state, fewer workers, or a larger budget",
+      mib(of_tensors ? profile_.memory_budget
+                     : static_cast<int64_t>(process_limit_)),
+      profile_.points.empty()
+          ? std::string()
+          : absl::StrFormat(
+                ": it needs %.4g MiB",
+                mib(of_tensors ? profile_.points[0].memory_bytes
+                               : profile_.points[0].process_bytes))));
+}
+
+absl::Status Profiler::CheckEvaluation() const {
+  if (profile_.memory_budget == 0 ||
+      profile_.evaluation_bytes <= profile_.memory_budget) {
+    return absl::OkStatus();
+  }
+  return OutOfMemoryError(
+      absl::StrFormat("an evaluation of %d examples at a time needs %d bytes, "
+                      "and the budget is "
+                      "%d; lower evaluation.batch_size",
+                      federation_.config.evaluation.batch_size,
+                      profile_.evaluation_bytes, profile_.memory_budget));
+}
+
+absl::StatusOr<DeviceProfile> Profiler::Run() {
+  Stopwatch watch;
+  Describe();
+  Tell("a first step");
+  absl::StatusOr<std::unique_ptr<StepProbe>> probe =
+      StepProbe::Open(federation_, options_.stop);
+  if (FailureOf(probe.status()) == Failure::kOutOfMemory) {
+    return Infeasible();
+  }
+  FEDLB_ASSIGN_OR_RETURN(probe_, std::move(probe));
+  profile_.resident_bytes = probe_->resident_bytes();
+  profile_.evaluation_bytes = probe_->evaluation_bytes();
+  FEDLB_RETURN_IF_ERROR(CheckEvaluation());
+
+  FEDLB_RETURN_IF_ERROR(Climb());
+  if (profile_.points.empty()) {
+    return Infeasible();
+  }
+  FEDLB_RETURN_IF_ERROR(Refine());
+  FEDLB_ASSIGN_OR_RETURN(profile_.largest_safe_batch, LargestWithinBudgets());
+  if (profile_.largest_safe_batch == 0) {
+    return Infeasible();
+  }
+  profile_.largest_safe_is_limit = profile_.largest_safe_batch == limit_;
+  for (const ProfilePoint& point : profile_.points) {
+    profile_.largest_safe_was_run |=
+        point.batch_size >= profile_.largest_safe_batch;
+  }
+  profile_.probe_steps = probe_->steps_run();
+  profile_.probe_seconds = watch.Lap();
+  return std::move(profile_);
+}
+
+absl::Status Profiler::Climb() {
+  const int64_t last_timed =
+      options_.time ? std::min(limit_, options_.max_timed_batch) : 0;
+  int64_t next = 1;
+  while (MayRun(next)) {
+    const absl::Status measured = Measure(next);
+    if (FailureOf(measured) == Failure::kOutOfMemory) {
+      failed_ = next;
+      return absl::OkStatus();
+    }
+    // Batch normalisation may need two.
+    if (!measured.ok() && !(next == 1 && limit_ > 1)) {
+      return measured;
+    }
+    if (measured.ok() && next <= last_timed) {
+      FEDLB_RETURN_IF_ERROR(Time(profile_.points.back()));
+    }
+    if (next == limit_) {
+      return absl::OkStatus();
+    }
+    if (next < last_timed) {
+      next = std::min(kTimeGrowth * next, last_timed);
+    } else {
+      next = std::min((next == 1 ? 2 : kMemoryGrowth) * next, limit_);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Profiler::Measure(int64_t batch_size) {
+  Tell(absl::StrCat("memory of batch ", batch_size));
+  Stopwatch watch;
+  FEDLB_ASSIGN_OR_RETURN(ProfilePoint point, probe_->MeasureMemory(batch_size));
+  step_seconds_ = watch.Lap();
+  const auto place = std::lower_bound(
+      profile_.points.begin(), profile_.points.end(), batch_size,
+      [](const ProfilePoint& p, int64_t b) { return p.batch_size < b; });
+  profile_.points.insert(place, std::move(point));
+  return absl::OkStatus();
+}
+
+absl::Status Profiler::Time(ProfilePoint& point) {
+  Tell(absl::StrCat("time of batch ", point.batch_size));
+  std::vector<ProfilePoint> steps;
+  double seconds = 0;
+  const auto enough = [&] {
+    const auto count = static_cast<int64_t>(steps.size());
+    const bool slow = seconds > kSlowStepSeconds * static_cast<double>(count);
+    return count >= kMaxTimed || (count >= (slow ? kMinSlowTimed : kMinTimed) &&
+                                  seconds >= kTimedSeconds);
+  };
+  while (!enough()) {
+    FEDLB_ASSIGN_OR_RETURN(const ProfilePoint step,
+                           probe_->TimeStep(point.batch_size));
+    seconds += step.step_seconds;
+    steps.push_back(step);
+  }
+  const auto median = [&steps](double ProfilePoint::*field) {
+    std::vector<double> values;
+    for (const ProfilePoint& step : steps) {
+      values.push_back(step.*field);
+    }
+    return Median(std::move(values));
+  };
+  point.num_timed = static_cast<int64_t>(steps.size());
+  point.step_seconds = median(&ProfilePoint::step_seconds);
+  point.data_seconds = median(&ProfilePoint::data_seconds);
+  point.forward_seconds = median(&ProfilePoint::forward_seconds);
+  point.backward_seconds = median(&ProfilePoint::backward_seconds);
+  point.optimizer_seconds = median(&ProfilePoint::optimizer_seconds);
+  return absl::OkStatus();
+}
+
+bool Profiler::MayRun(int64_t batch_size) const {
+  if (profile_.points.empty()) {
+    return true;
+  }
+  const ProfilePoint& last = profile_.points.back();
+  const double ratio =
+      static_cast<double>(batch_size) / static_cast<double>(last.batch_size);
+  if (ratio <= 1) {
+    return true;
+  }
+  if (batch_size > options_.max_timed_batch &&
+      step_seconds_ * ratio > kLongStepSeconds) {
+    return false;
+  }
+  const auto fits = [&](double bound, int64_t ProfilePoint::*bytes) {
+    if (bound <= 0) {
+      return true;
+    }
+    // Nothing grows faster than the batch as long as some of it is fixed; two
+    // points tell how much is.
+    double guess = static_cast<double>(last.*bytes) * ratio;
+    if (profile_.points.size() > 1) {
+      const ProfilePoint& before = profile_.points[profile_.points.size() - 2];
+      const double slope =
+          static_cast<double>(last.*bytes - before.*bytes) /
+          static_cast<double>(last.batch_size - before.batch_size);
+      const double added =
+          slope * static_cast<double>(batch_size - last.batch_size);
+      guess = std::min(guess, static_cast<double>(last.*bytes) +
+                                  (1 + kGuessMargin) * std::max(0.0, added));
+    }
+    return guess <= bound;
+  };
+  return fits(static_cast<double>(profile_.memory_budget),
+              &ProfilePoint::memory_bytes) &&
+         fits(process_limit_, &ProfilePoint::process_bytes);
+}
+
+absl::StatusOr<int64_t> Profiler::LargestWithinBudgets() const {
+  FEDLB_ASSIGN_OR_RETURN(const ProfileModels models,
+                         ProfileModels::Fit(profile_));
+  const int64_t limit = failed_ > 0 ? std::min(limit_, failed_ - 1) : limit_;
+  int64_t largest = limit;
+  // A step that was run within the budget needs no margin.
+  int64_t was_run = 0;
+  const auto within = [&](double bound, int64_t bytes) {
+    return bound <= 0 || static_cast<double>(bytes) <= bound;
+  };
+  const auto budget = static_cast<double>(profile_.memory_budget);
+  for (const ProfilePoint& point : profile_.points) {
+    if (within(budget, point.memory_bytes) &&
+        within(process_limit_, point.process_bytes)) {
+      was_run = point.batch_size;
+    }
+  }
+  const double unbounded = std::numeric_limits<double>::infinity();
+  largest = std::min(largest, models.memory.LargestWithin(
+                                  budget > 0 ? budget : unbounded, limit));
+  if (!models.process.points().empty()) {
+    largest = std::min(
+        largest, models.process.LargestWithin(
+                     process_limit_ > 0 ? process_limit_ : unbounded, limit));
+  }
+  // Not worth a guess.
+  const bool close = static_cast<double>(largest - was_run) <
+                     kCloseEnough * static_cast<double>(largest);
+  return close ? was_run : largest;
+}
+
+absl::Status Profiler::Refine() {
+  for (int i = 0; i < kMaxRefinements; ++i) {
+    FEDLB_ASSIGN_OR_RETURN(const int64_t next, LargestWithinBudgets());
+    const int64_t last = profile_.points.back().batch_size;
+    const double gain =
+        static_cast<double>(next - last) / static_cast<double>(last);
+    const double seconds = step_seconds_ * (1 + gain);
+    if (gain < kCloseEnough || seconds > kLongStepSeconds) {
+      return absl::OkStatus();
+    }
+    const absl::Status measured = Measure(next);
+    if (FailureOf(measured) == Failure::kOutOfMemory) {
+      failed_ = next;
+      continue;
+    }
+    FEDLB_RETURN_IF_ERROR(measured);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<DeviceProfile> ProfileDevice(Federation& federation,
+                                            const ProfileOptions& options) {
+  return Profiler(federation, options).Run();
+}
+
+}  // namespace fedlb

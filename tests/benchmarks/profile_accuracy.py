@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""How well `fedlb profile` predicts what `fedlb train` then takes.
+
+For each model and optimizer one profile, then one short run per held-out batch
+size; prints a Markdown table of the worst and median relative errors of peak
+tensor bytes, of the process's VmHWM and of the time of a step.
+
+    tests/benchmarks/profile_accuracy.py build/release/bin/fedlb
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+
+GRAY = "dataset.shape=[1,28,28]"
+COLOUR = "dataset.shape=[3,32,32]"
+MODELS = {
+    "cnn": [GRAY],
+    "resnet18": [COLOUR, "model.width=16"],
+    "resnet50": [COLOUR],
+    "vgg11": [COLOUR],
+    "alexnet": [COLOUR],
+    "vit_tiny": [COLOUR],
+}
+OPTIMIZERS = {
+    "momentum": ["optimizer.name=sgd", "optimizer.momentum=0.9"],
+    "adam": ["optimizer.name=adam"],
+}
+BATCHES = [1, 3, 5, 12, 24, 48, 100, 200, 350, 700, 900, 1000]
+LIMIT = 4 << 30
+
+
+def settings(model, optimizer, rounds, batch):
+    sets = ["dataset.name=synthetic", "dataset.train_size=2200",
+            "dataset.test_size=16", "federation.clients=1",
+            "partitioner.name=iid", "sync_policy.name=bsp",
+            f"model.name={model}", f"batch_policy.batch_size={batch}",
+            f"rounds={rounds}", f"evaluation.every_rounds={rounds}",
+            f"checkpoint.every_rounds={rounds}", "transport.workers=1",
+            "optimizer.lr=1e-6"] + MODELS[model] + OPTIMIZERS[optimizer]
+    return [part for value in sets for part in ("--set", value)]
+
+
+def run(command):
+    """(envelope, VmHWM of the child in bytes)"""
+    child = subprocess.Popen(command, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE)
+    out, err = child.stdout.read(), child.stderr.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode != 0:
+        sys.exit(f"{' '.join(command)}\n{err.decode()}")
+    return json.loads(out), usage.ru_maxrss * 1024
+
+
+def step_seconds(run_dir, skip):
+    with open(os.path.join(run_dir, "metrics.jsonl"), encoding="utf-8") as log:
+        rounds = [json.loads(line) for line in log]
+    return statistics.median(r["round_seconds"] for r in rounds[skip:])
+
+
+def measure(fedlb, model, optimizer, args):
+    command = [fedlb, "profile", "-q", "--format", "json", "--memory", "4GiB",
+               "--max-batch", "1024", "--predict",
+               ",".join(map(str, args.batches))]
+    envelope, _ = run(command + settings(model, optimizer, 1, 64))
+    data = envelope["data"]
+    errors = {"memory": [], "memory_small": [], "process": [], "step": []}
+    for prediction in data["predictions"]:
+        batch = prediction["batch_size"]
+        if prediction["memory_bytes"] is None or (
+                prediction["memory_bytes"] > LIMIT):
+            continue
+        rounds = 2
+        if not args.memory_only and prediction["step_ms"]:
+            rounds = min(30, max(5, int(500 / prediction["step_ms"])))
+        with tempfile.TemporaryDirectory() as folder:
+            out = os.path.join(folder, "run")
+            result, hwm = run([fedlb, "train", "-q", "--format", "json", "-o",
+                               out] + settings(model, optimizer, rounds, batch))
+            peak = result["data"]["peak_memory_bytes"]
+            key = "memory" if batch >= 8 else "memory_small"
+            errors[key].append(
+                (abs(prediction["memory_bytes"] / peak - 1), batch))
+            errors["process"].append(
+                (abs(prediction["process_bytes"] / hwm - 1), batch))
+            if not args.memory_only:
+                seconds = step_seconds(out, min(3, rounds - 2))
+                errors["step"].append(
+                    (abs(prediction["step_ms"] / 1000 / seconds - 1), batch))
+        if args.verbose:
+            print(f"  {model} {optimizer} b={batch}: memory "
+                  f"{prediction['memory_bytes'] / peak - 1:+.4f}, process "
+                  f"{prediction['process_bytes'] / hwm - 1:+.4f}" +
+                  ("" if args.memory_only else f", step "
+                   f"{prediction['step_ms'] / 1000 / seconds - 1:+.3f}"),
+                  file=sys.stderr, flush=True)
+    return data, errors
+
+
+def worst(pairs):
+    if not pairs:
+        return "-"
+    error, batch = max(pairs)
+    return f"{100 * error:.2f} % (b={batch})"
+
+
+def median(pairs):
+    if not pairs:
+        return "-"
+    return f"{100 * statistics.median(error for error, _ in pairs):.1f} %"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("fedlb")
+    parser.add_argument("--models", nargs="+", default=list(MODELS))
+    parser.add_argument("--optimizers", nargs="+", default=list(OPTIMIZERS))
+    parser.add_argument("--batches", nargs="+", type=int, default=BATCHES)
+    parser.add_argument("--memory-only", action="store_true")
+    parser.add_argument("-v", "--verbose", action="store_true")
+    args = parser.parse_args()
+    print("| model | optimizer | memory, b >= 8 | memory, b < 8 | VmHWM | "
+          "step, median | step, worst | probe |")
+    print("|---|---|---:|---:|---:|---:|---:|---:|")
+    for model in args.models:
+        for optimizer in args.optimizers:
+            data, errors = measure(args.fedlb, model, optimizer, args)
+            print(f"| {model} | {optimizer} | {worst(errors['memory'])} | "
+                  f"{worst(errors['memory_small'])} | "
+                  f"{worst(errors['process'])} | {median(errors['step'])} | "
+                  f"{worst(errors['step'])} | {data['probe_steps']} steps, "
+                  f"{data['probe_seconds']:.1f} s |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
