@@ -41,6 +41,13 @@ void SetUpProfile(CLI::App& app, ParsedCommand& parsed) {
   profile->add_flag("--memory-only", flags->memory_only,
                     "Time nothing: fewer steps, and no advice");
   profile
+      ->add_option("--noise-rounds", flags->noise_rounds,
+                   "Rounds of training over which the gradient noise is "
+                   "measured; 0 for none, and then advice knows of no accuracy")
+      ->check(CLI::Range(int64_t{0}, int64_t{1000000}))
+      ->capture_default_str()
+      ->type_name("N");
+  profile
       ->add_option("-o,--output", flags->output,
                    "Write the profile of this device to FILE, as JSON")
       ->check(NotEmpty, "")

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <string>
 #include <utility>
@@ -183,6 +182,21 @@ std::string MemoryLine(const DeviceProfile& profile, const BatchCurve& memory) {
                       FormatBytes(profile.evaluation_bytes));
 }
 
+std::string NoiseText(const NoiseProfile& noise) {
+  if (std::isnan(noise.noise_scale)) {
+    return absl::StrCat("no signal was found in ", noise.rounds,
+                        " rounds; try more --noise-rounds");
+  }
+  return absl::StrCat(
+      "noise scale ", FormatNumber(noise.noise_scale, 3), " examples after ",
+      noise.rounds, " rounds",
+      noise.num_clients > 1
+          ? absl::StrCat("; clients differ by ",
+                         FormatNumber(noise.drift_share, 3),
+                         " of the squared norm of their mean gradient")
+          : "");
+}
+
 // The measured sizes, or those that were asked for.
 std::vector<int64_t> SizesToPredict(const ProfileFlags& flags,
                                     const DeviceProfile& profile) {
@@ -217,6 +231,7 @@ absl::StatusOr<DeviceProfile> MeasureDevice(const ProfileFlags& flags,
   ProfileOptions options;
   options.max_batch = flags.max_batch;
   options.time = !flags.memory_only;
+  options.noise_rounds = flags.memory_only ? 0 : flags.noise_rounds;
   options.stop = &context.stop;
   for (const int64_t batch_size : flags.predict) {
     options.max_timed_batch = std::max(options.max_timed_batch, batch_size);
@@ -269,9 +284,8 @@ absl::Status RunProfile(const ProfileFlags& flags, CommandContext& context,
       {"largest safe batch", SafeText(profile)}};
   result.data["advised_batch"] = Json();
   if (!flags.memory_only) {
-    FEDLB_ASSIGN_OR_RETURN(
-        const BatchAdvice advice,
-        AdviseBatch(profile, models, std::numeric_limits<double>::quiet_NaN()));
+    FEDLB_ASSIGN_OR_RETURN(const BatchAdvice advice,
+                           AdviseBatch(profile, models));
     result.data["advised_batch"] = advice.batch_size;
     result.data["advice"] = {{"batch_size", advice.batch_size},
                              {"diminishing_from", advice.diminishing_from},
@@ -280,6 +294,9 @@ absl::Status RunProfile(const ProfileFlags& flags, CommandContext& context,
     lines.emplace_back(
         "advised batch",
         absl::StrCat(FormatCount(advice.batch_size), ": ", advice.reason));
+  }
+  if (profile.noise.rounds > 0) {
+    lines.emplace_back("gradient noise", NoiseText(profile.noise));
   }
   lines.emplace_back("measured in",
                      absl::StrCat(FormatCount(profile.probe_steps), " steps, ",

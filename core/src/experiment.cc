@@ -21,6 +21,7 @@
 #include "fedlb/status.h"
 #include "federation.h"
 #include "local_client_worker.h"
+#include "profile/noise_probe.h"
 #include "profile/profiler.h"
 #include "round_loop.h"
 #include "run_state.h"
@@ -106,7 +107,11 @@ class FederatedExperiment final : public Experiment {
   explicit FederatedExperiment(std::unique_ptr<Federation> federation)
       : federation_(std::move(federation)) {}
 
-  ~FederatedExperiment() override { federation_->transport->Close(); }
+  ~FederatedExperiment() override {
+    if (federation_ != nullptr) {
+      federation_->transport->Close();
+    }
+  }
 
   const ExperimentConfig& config() const override {
     return federation_->config;
@@ -116,10 +121,7 @@ class FederatedExperiment final : public Experiment {
   absl::StatusOr<TrainResult> Train(const TrainOptions& options) override;
   absl::StatusOr<EvaluationReport> Evaluate(
       const EvaluateOptions& options) override;
-  absl::StatusOr<DeviceProfile> Profile(
-      const ProfileOptions& options) override {
-    return ProfileDevice(*federation_, options);
-  }
+  absl::StatusOr<DeviceProfile> Profile(const ProfileOptions& options) override;
   absl::StatusOr<ScalarMap> FitMapper() override;
   absl::Status SaveMapper(const std::string& path) const override;
 
@@ -402,6 +404,26 @@ absl::StatusOr<EvaluationReport> FederatedExperiment::Evaluate(
     FEDLB_RETURN_IF_ERROR(WriteFileDurably(options.export_to, bytes));
   }
   return report;
+}
+
+absl::StatusOr<DeviceProfile> FederatedExperiment::Profile(
+    const ProfileOptions& options) {
+  NoiseProfile noise;
+  if (options.noise_rounds > 0) {
+    FEDLB_ASSIGN_OR_RETURN(noise, ProfileNoise(*federation_, options));
+    // Probes begin from the same state as a run.
+    const ExperimentConfig config = federation_->config;
+    const ComponentRegistry& registry = *federation_->registry;
+    Logger& logger = *federation_->logger;
+    federation_->transport->Close();
+    federation_.reset();
+    FEDLB_ASSIGN_OR_RETURN(federation_,
+                           Federation::Create(config, registry, logger));
+  }
+  FEDLB_ASSIGN_OR_RETURN(DeviceProfile profile,
+                         ProfileDevice(*federation_, options));
+  profile.noise = std::move(noise);
+  return profile;
 }
 
 absl::StatusOr<ScalarMap> FederatedExperiment::FitMapper() {

@@ -112,6 +112,12 @@ absl::StatusOr<ScalarMap> RoundRunner::Run(
   if (reads_updates) {
     observers.push_back(&partial_means);
   }
+  NoiseObserver noise;
+  if (gradient_round) {
+    observers.push_back(&noise);
+  }
+  observers.insert(observers.end(), extra_observers_.begin(),
+                   extra_observers_.end());
   UpdateSink sink(task, std::move(clients), f.model->parameter_layout(),
                   f.model->buffer_layout(), f.config.update_gate,
                   /*window=*/2 * f.transport->concurrency(), *f.compressor,
@@ -126,6 +132,7 @@ absl::StatusOr<ScalarMap> RoundRunner::Run(
   metrics.insert(simulated.begin(), simulated.end());
   FEDLB_ASSIGN_OR_RETURN(const bool applied, CloseRound(task, metrics));
   if (applied) {
+    RecordNoise(noise, result.aggregate, metrics);
     FEDLB_RETURN_IF_ERROR(
         ApplyAggregate(task, result, partial_means, pair, metrics));
   }
@@ -193,6 +200,21 @@ absl::StatusOr<bool> RoundRunner::CloseRound(const RoundTask& task,
       federation_.sync_policy->CloseRound(task.round, metrics[kSyncVote]));
   metrics["synchronised"] = applied ? 1 : 0;
   return applied;
+}
+
+// The noise of a round's gradients, for metrics and batch policies.
+void RoundRunner::RecordNoise(const NoiseObserver& noise,
+                              const TensorList& mean, ScalarMap& metrics) {
+  // A robust aggregate is not the mean that the estimate asks for.
+  if (noise.count() < 2 || !federation_.aggregator->LinearState().has_value()) {
+    return;
+  }
+  state_.noise.Add(Sum(noise.Estimate(mean)));
+  metrics["gradient_norm"] = std::sqrt(SquaredNorm(mean));
+  metrics["client_gradient_norm"] = noise.Norm();
+  metrics["noise_signal"] = state_.noise.signal();
+  metrics["noise_variance"] = state_.noise.variance();
+  metrics["noise_scale"] = state_.noise.noise_scale();
 }
 
 // Adds what the round's mapper and detector said to the run's summary.

@@ -15,6 +15,7 @@
 #include "fedlb/gradient_mapper.h"
 #include "fedlb/round_task.h"
 #include "fedlb/update_sink.h"
+#include "gradient_noise.h"
 #include "run_state.h"
 
 namespace fedlb {
@@ -35,6 +36,12 @@ class RoundRunner {
   // The same with other work and another cohort than the policies plan.
   FEDLB_API absl::StatusOr<ScalarMap> Run(const RoundWork& work,
                                           std::vector<ClientAssignment> cohort);
+
+  // Shows the updates of all later rounds to `observer`, which outlives the
+  // runner.
+  void AddObserver(UpdateObserver& observer) {
+    extra_observers_.push_back(&observer);
+  }
 
  private:
   struct CollectedPair {
@@ -57,6 +64,8 @@ class RoundRunner {
       ScalarMap& metrics);
   // Whether the aggregate of the round is applied.
   absl::StatusOr<bool> CloseRound(const RoundTask& task, ScalarMap& metrics);
+  void RecordNoise(const NoiseObserver& noise, const TensorList& mean,
+                   ScalarMap& metrics);
   void RecordMapper(const ScalarMap& metrics);
   absl::Status ApplyAggregate(const RoundTask& task, RoundResult& result,
                               const PartialMeans& partial_means,
@@ -68,6 +77,7 @@ class RoundRunner {
 
   Federation& federation_;
   RunState& state_;
+  std::vector<UpdateObserver*> extra_observers_;
 };
 
 }  // namespace fedlb

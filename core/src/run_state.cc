@@ -382,6 +382,7 @@ absl::StatusOr<RunState> Restore(const StoredCheckpoint& checkpoint,
       ReadNamed(file, kBuffersPrefix, federation.model->buffer_layout()));
   FEDLB_RETURN_IF_ERROR(
       state.detector.LoadState(reader.Take("critical_phase")));
+  FEDLB_RETURN_IF_ERROR(state.noise.LoadState(reader.Take("noise")));
   ComponentState history = reader.Take("history");
   state.mapper_sums = std::move(history.scalars);
   const at::Tensor& changes = history.tensors.at("gradient_changes").at(0);
@@ -459,6 +460,7 @@ absl::StatusOr<StoredCheckpoint> MakeCheckpoint(const RunState& state,
     writer.Write(name, component->SaveState());
   }
   writer.Write("critical_phase", state.detector.SaveState());
+  writer.Write("noise", state.noise.SaveState());
   writer.Write("history",
                {.tensors = {{"gradient_changes",
                              {ToTensor(state.gradient_changes)}}},

@@ -14,6 +14,7 @@
 #include "fedlb/run_directory.h"
 #include "fedlb/tensor_list.h"
 #include "federation.h"
+#include "gradient_noise.h"
 
 namespace fedlb {
 
@@ -44,6 +45,7 @@ struct RunState {
   TensorList weights;
   TensorList buffers;
   CriticalPhaseDetector detector;
+  NoiseAverage noise;  // of the gradients of BSP rounds
   // Delta(g) of every round, for the quantiles of the result.
   std::vector<double> gradient_changes;
   // Sums over rounds of what the gradient mapper reported, and their number.

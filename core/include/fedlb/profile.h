@@ -110,6 +110,32 @@ class FEDLB_API BatchCurve {
   bool exact_ = false;  // the points are free of noise
 };
 
+// How noisy gradients were in the first rounds of training.
+struct NoiseProfile {
+  struct Point {
+    int64_t round = 0;
+    // Norms of the gradient over one small batch (the root of the mean square)
+    // and over all batches of the round together.
+    double small_norm = 0;
+    double large_norm = 0;
+    double noise_scale = 0;  // averaged so far
+  };
+  struct Layer {
+    std::string name;
+    double noise_scale = 0;
+  };
+
+  int64_t rounds = 0;  // 0: not measured
+  int64_t num_clients = 0;
+  int64_t batch_size = 0;  // of the small batches, two for each client
+  // tr(Sigma) / |G|^2 of one example within a client, in examples, and the mean
+  // of |G_k - G|^2 / |G|^2 over clients. NaN where no signal was found.
+  double noise_scale = std::numeric_limits<double>::quiet_NaN();
+  double drift_share = std::numeric_limits<double>::quiet_NaN();
+  std::vector<Layer> layers;
+  std::vector<Point> curve;
+};
+
 // Everything that one device told about itself.
 struct DeviceProfile {
   std::string model;
@@ -127,7 +153,10 @@ struct DeviceProfile {
   int64_t resident_bytes = 0;
   // The most that an evaluation held.
   int64_t evaluation_bytes = 0;
+  // Batches behind one optimizer step: the cohort in BSP, 1 with local steps.
+  int64_t batches_per_step = 1;
   std::vector<ProfilePoint> points;  // by batch size
+  NoiseProfile noise;
   // Training steps that were run, and what all of it took.
   int64_t probe_steps = 0;
   double probe_seconds = 0;
@@ -181,10 +210,9 @@ struct BatchAdvice {
   std::string reason;  // a sentence
 };
 
-// `noise_scale` may be NaN. kOutOfMemory when nothing fits.
+// kOutOfMemory when nothing fits; kInvalidArgument without times.
 FEDLB_API absl::StatusOr<BatchAdvice> AdviseBatch(const DeviceProfile& profile,
-                                                  const ProfileModels& models,
-                                                  double noise_scale);
+                                                  const ProfileModels& models);
 
 struct ProfileOptions {
   // The largest batch size to look at; 0 for as many as fit, steps of which
@@ -193,6 +221,8 @@ struct ProfileOptions {
   // Batch sizes up to this are timed.
   int64_t max_timed_batch = 1024;
   bool time = true;
+  // Rounds of training to measure the gradient noise over, 0 for none.
+  int64_t noise_rounds = 0;
   const std::atomic<int>* stop = nullptr;
   // Which of how many measurements, about, is begun, and of what.
   std::function<void(int64_t number, int64_t planned, const std::string& what)>

@@ -46,8 +46,8 @@ double EpochSteps(double examples, int64_t batch_size) {
   return std::ceil(examples / static_cast<double>(batch_size));
 }
 
-std::string ReasonFor(const BatchAdvice& advice, int64_t largest,
-                      bool bound_by_memory) {
+std::string ReasonFor(const BatchAdvice& advice, int64_t batches_per_step,
+                      int64_t largest, bool bound_by_memory) {
   const std::string beyond =
       advice.diminishing_from < largest
           ? absl::StrFormat(
@@ -63,8 +63,12 @@ std::string ReasonFor(const BatchAdvice& advice, int64_t largest,
                     "; the gradient noise was not measured, so that nothing is "
                     "said of accuracy");
   } else {
-    absl::StrAppendFormat(&reason, "; the noise scale is %.3g",
+    absl::StrAppendFormat(&reason, "; the noise scale is %.3g examples",
                           advice.noise_scale);
+    if (batches_per_step > 1) {
+      absl::StrAppendFormat(&reason, ", and a step takes %d batches",
+                            batches_per_step);
+    }
   }
   if (bound_by_memory && advice.batch_size == largest) {
     absl::StrAppend(&reason, "; memory allows no more");
@@ -131,8 +135,8 @@ BatchPrediction Predict(const DeviceProfile& profile,
 }
 
 absl::StatusOr<BatchAdvice> AdviseBatch(const DeviceProfile& profile,
-                                        const ProfileModels& models,
-                                        double noise_scale) {
+                                        const ProfileModels& models) {
+  const double noise_scale = profile.noise.noise_scale;
   if (profile.largest_safe_batch < 1) {
     return OutOfMemoryError(absl::StrCat(
         "no batch size fits: batch 1 needs ",
@@ -178,12 +182,13 @@ absl::StatusOr<BatchAdvice> AdviseBatch(const DeviceProfile& profile,
       advice.goodput.emplace_back(batch_size, 1 / seconds);
     }
   } else {
-    // A batch of b makes the progress per example of 1 / (noise scale + b) of
-    // what a single one does: Pollux' efficiency without its constant.
+    // In a step over B examples each counts for 1 / (noise scale + B): Pollux'
+    // efficiency without its constant.
     for (const auto& [batch_size, seconds] : seconds_per_example) {
+      const auto step_examples =
+          static_cast<double>(profile.batches_per_step * batch_size);
       advice.goodput.emplace_back(
-          batch_size,
-          1 / (seconds * (noise_scale + static_cast<double>(batch_size))));
+          batch_size, 1 / (seconds * (noise_scale + step_examples)));
     }
   }
   double best = 0;
@@ -197,7 +202,7 @@ absl::StatusOr<BatchAdvice> AdviseBatch(const DeviceProfile& profile,
     }
   }
   advice.reason = ReasonFor(
-      advice, largest,
+      advice, profile.batches_per_step, largest,
       profile.largest_safe_batch == largest && !profile.largest_safe_is_limit);
   return advice;
 }

@@ -58,6 +58,30 @@ double SegmentValue(const Points& points, double batch_size) {
   return AlongLine(points[i], points[i + 1], batch_size);
 }
 
+// The same where the points are free of noise and come from lines that meet: a
+// segment between two others is taken to bend once, where the others' lines
+// meet, if they meet within it.
+double KinkedValue(const Points& points, double batch_size) {
+  const double chord = SegmentValue(points, batch_size);
+  const size_t i = SegmentOf(points, batch_size);
+  if (i == 0 || i + 2 >= points.size()) {
+    return chord;
+  }
+  const double left = AlongLine(points[i - 1], points[i], batch_size);
+  const double right = AlongLine(points[i + 1], points[i + 2], batch_size);
+  // How far each line is off at the other end of the segment.
+  const double gap_at_end = points[i + 1].second -
+                            AlongLine(points[i - 1], points[i],
+                                      static_cast<double>(points[i + 1].first));
+  const double gap_at_begin =
+      points[i].second - AlongLine(points[i + 1], points[i + 2],
+                                   static_cast<double>(points[i].first));
+  if (gap_at_begin * gap_at_end <= 0) {
+    return chord;
+  }
+  return gap_at_end > 0 ? std::max(left, right) : std::min(left, right);
+}
+
 double SmoothValue(const Coefficients& c, double batch_size) {
   return c[0] + c[1] * batch_size + c[2] * std::max(0.0, batch_size - c[3]);
 }
@@ -234,6 +258,9 @@ absl::StatusOr<BatchCurve> BatchCurve::FitSegments(Points points) {
 }
 
 double BatchCurve::Value(double batch_size) const {
+  if (exact_) {
+    return KinkedValue(points_, batch_size);
+  }
   return shape_ == Shape::kSegments ? SegmentValue(points_, batch_size)
                                     : SmoothValue(coefficients_, batch_size);
 }

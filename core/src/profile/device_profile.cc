@@ -1,6 +1,7 @@
 #include <cmath>
 #include <functional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -32,6 +33,7 @@ void ForEachField(Profile& profile, Field&& field) {
   field("workers", profile.workers);
   field("train_examples", profile.train_examples);
   field("client_examples", profile.client_examples);
+  field("batches_per_step", profile.batches_per_step);
   field("resident_bytes", profile.resident_bytes);
   field("evaluation_bytes", profile.evaluation_bytes);
   field("probe_steps", profile.probe_steps);
@@ -56,6 +58,15 @@ void ForEachPointField(Point& point, Field&& field) {
   field("optimizer_seconds", point.optimizer_seconds);
 }
 
+template <typename Noise, typename Field>
+void ForEachNoiseField(Noise& noise, Field&& field) {
+  field("rounds", noise.rounds);
+  field("clients", noise.num_clients);
+  field("batch_size", noise.batch_size);
+  field("noise_scale", noise.noise_scale);
+  field("drift_share", noise.drift_share);
+}
+
 // Reads one object and remembers the first thing that is wrong with it.
 class Reader {
  public:
@@ -67,6 +78,8 @@ class Reader {
     const auto found = object_.find(key);
     if (found == object_.end()) {
       Refuse(key, "is missing");
+    } else if (found->is_null() && std::is_same_v<T, double>) {
+      // JSON's NaN, which members begin with where it may be one.
     } else if (!Fits(*found, out)) {
       Refuse(key, absl::StrCat("is ", found->dump()));
     } else {
@@ -119,6 +132,23 @@ std::string PrintDeviceProfile(const DeviceProfile& profile) {
     points.push_back(std::move(entry));
   }
   json["points"] = std::move(points);
+  Json noise = Json::object();
+  ForEachNoiseField(profile.noise, write_to(noise));
+  Json layers = Json::array();
+  for (const NoiseProfile::Layer& layer : profile.noise.layers) {
+    layers.push_back(
+        {{"name", layer.name}, {"noise_scale", layer.noise_scale}});
+  }
+  noise["layers"] = std::move(layers);
+  Json curve = Json::array();
+  for (const NoiseProfile::Point& point : profile.noise.curve) {
+    curve.push_back({{"round", point.round},
+                     {"small_norm", point.small_norm},
+                     {"large_norm", point.large_norm},
+                     {"noise_scale", point.noise_scale}});
+  }
+  noise["curve"] = std::move(curve);
+  json["noise"] = std::move(noise);
   return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -137,6 +167,13 @@ absl::StatusOr<DeviceProfile> ParseDeviceProfile(absl::string_view text) {
   Reader reader(json, "");
   ForEachField(profile, reader);
   FEDLB_RETURN_IF_ERROR(reader.status());
+  // What layers and rounds showed is for people.
+  const auto noise = json.find("noise");
+  if (noise != json.end() && noise->is_object()) {
+    Reader noise_reader(*noise, "noise/");
+    ForEachNoiseField(profile.noise, noise_reader);
+    FEDLB_RETURN_IF_ERROR(noise_reader.status());
+  }
   const auto points = json.find("points");
   if (points == json.end() || !points->is_array() || points->empty()) {
     return InputFileError("`points` is no list of measurements");

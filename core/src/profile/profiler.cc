@@ -109,6 +109,10 @@ void Profiler::Describe() {
       NumBytes(f.model->parameters()) + NumBytes(f.model->buffers());
   profile_.workers =
       std::min(f.transport->concurrency(), f.config.cohort_size());
+  profile_.batches_per_step =
+      f.sync_policy->Plan(0).kind == RoundWork::Kind::kGradient
+          ? f.config.cohort_size()
+          : 1;
   for (const int64_t count : f.num_examples) {
     profile_.train_examples += count;
   }

@@ -64,6 +64,15 @@ const std::vector<ChartSpec>& CurvesBeforeGain() {
        .y = kGainAxis,
        .series = {{"mapper.gain", "\u03b3"}},
        .shade_critical = true},
+      {.id = "gradient_norm",
+       .title = "Norm of the gradient over batches of a client and of all",
+       .y = "norm",
+       .series = {{"client_gradient_norm", "a client\u2019s batch"},
+                  {"gradient_norm", "all batches together"}}},
+      {.id = "noise_scale",
+       .title = "Gradient noise scale",
+       .y = "examples",
+       .series = {{"noise_scale", "noise scale"}}},
   };
   return specs;
 }
