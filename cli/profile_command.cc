@@ -43,7 +43,8 @@ void SetUpProfile(CLI::App& app, ParsedCommand& parsed) {
   profile
       ->add_option("--noise-rounds", flags->noise_rounds,
                    "Rounds of training over which the gradient noise is "
-                   "measured; 0 for none, and then advice knows of no accuracy")
+                   "measured, of which a minute is taken at most; 0 for none, "
+                   "and then advice knows of no accuracy")
       ->check(CLI::Range(int64_t{0}, int64_t{1000000}))
       ->capture_default_str()
       ->type_name("N");

@@ -18,7 +18,7 @@ struct ProfileFlags {
   std::string memory;
   int64_t max_batch = 0;
   bool memory_only = false;
-  int64_t noise_rounds = 20;
+  int64_t noise_rounds = 50;
   std::vector<int64_t> predict;
   std::string output;
 };

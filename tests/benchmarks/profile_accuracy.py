@@ -57,18 +57,30 @@ def run(command):
     return json.loads(out), usage.ru_maxrss * 1024
 
 
-def step_seconds(run_dir, skip):
+def step_seconds(run_dir, batch, skip):
+    """The median over full batches after the first ones."""
     with open(os.path.join(run_dir, "metrics.jsonl"), encoding="utf-8") as log:
         rounds = [json.loads(line) for line in log]
-    return statistics.median(r["round_seconds"] for r in rounds[skip:])
+    before = [0] + [r["samples"] for r in rounds]
+    full = [r["round_seconds"] for r, samples in zip(rounds, before)
+            if r["samples"] - samples == batch]
+    return statistics.median(full[skip:])
 
 
 def measure(fedlb, model, optimizer, args):
     command = [fedlb, "profile", "-q", "--format", "json", "--memory", "4GiB",
-               "--max-batch", "1024", "--predict",
+               "--max-batch", "1024", "--noise-rounds", "0", "--predict",
                ",".join(map(str, args.batches))]
     envelope, _ = run(command + settings(model, optimizer, 1, 64))
     data = envelope["data"]
+    if not args.memory_only:
+        # Of three profiles the median, since the machine has better days.
+        others = [run(command + settings(model, optimizer, 1, 64))[0]
+                  for _ in range(2)]
+        for i, prediction in enumerate(data["predictions"]):
+            steps = [prediction["step_ms"]] + [
+                o["data"]["predictions"][i]["step_ms"] for o in others]
+            prediction["step_ms"] = statistics.median(steps)
     errors = {"memory": [], "memory_small": [], "process": [], "step": []}
     for prediction in data["predictions"]:
         batch = prediction["batch_size"]
@@ -77,7 +89,7 @@ def measure(fedlb, model, optimizer, args):
             continue
         rounds = 2
         if not args.memory_only and prediction["step_ms"]:
-            rounds = min(30, max(5, int(500 / prediction["step_ms"])))
+            rounds = min(100, max(6, int(1000 / prediction["step_ms"])))
         with tempfile.TemporaryDirectory() as folder:
             out = os.path.join(folder, "run")
             result, hwm = run([fedlb, "train", "-q", "--format", "json", "-o",
@@ -89,7 +101,7 @@ def measure(fedlb, model, optimizer, args):
             errors["process"].append(
                 (abs(prediction["process_bytes"] / hwm - 1), batch))
             if not args.memory_only:
-                seconds = step_seconds(out, min(3, rounds - 2))
+                seconds = step_seconds(out, batch, 1 if batch > 200 else 3)
                 errors["step"].append(
                     (abs(prediction["step_ms"] / 1000 / seconds - 1), batch))
         if args.verbose:

@@ -27,6 +27,7 @@ constexpr double kExactWidth = 0.005;
 constexpr double kExtrapolationWidth = 0.02;
 // A shape with more freedom has to be better by this factor.
 constexpr double kDraw = 0.9;
+constexpr double kRounding = 1e-9;
 // Left out, a point is bridged by a segment twice as long as any that the curve
 // is read from, and the error of a segment grows with at least its length.
 constexpr double kSegmentShare = 0.5;
@@ -124,7 +125,9 @@ double SquaredError(const Points& points, const Coefficients& c) {
   return sum;
 }
 
-std::optional<Coefficients> FitSmooth(const Points& points, Shape shape) {
+// A bend is looked for at every inner point of `all`.
+std::optional<Coefficients> FitSmooth(const Points& points, Shape shape,
+                                      const Points& all) {
   if (shape == Shape::kLinear) {
     std::optional<Coefficients> line = LeastSquares(points, std::nullopt);
     if (line.has_value() || points.empty()) {
@@ -148,9 +151,8 @@ std::optional<Coefficients> FitSmooth(const Points& points, Shape shape) {
     return SquaredError(points, a) <= SquaredError(points, b) ? a : b;
   }
   std::optional<Coefficients> best;
-  for (size_t i = 1; i + 1 < points.size() && points.size() >= 4; ++i) {
-    const std::optional<Coefficients> bent =
-        LeastSquares(points, points[i].first);
+  for (size_t i = 1; i + 1 < all.size() && points.size() >= 4; ++i) {
+    const std::optional<Coefficients> bent = LeastSquares(points, all[i].first);
     if (bent.has_value() &&
         (!best.has_value() ||
          SquaredError(points, *bent) < SquaredError(points, *best))) {
@@ -172,7 +174,7 @@ double CrossValidate(const Points& points, Shape shape) {
     if (shape == Shape::kSegments) {
       value = SegmentValue(others, b);
     } else {
-      const std::optional<Coefficients> c = FitSmooth(others, shape);
+      const std::optional<Coefficients> c = FitSmooth(others, shape, points);
       if (!c.has_value()) {
         return std::numeric_limits<double>::quiet_NaN();
       }
@@ -227,15 +229,17 @@ absl::StatusOr<BatchCurve> BatchCurve::Fit(Points points) {
   FEDLB_RETURN_IF_ERROR(CheckPoints(points));
   BatchCurve curve;
   curve.points_ = std::move(points);
-  curve.coefficients_ = *FitSmooth(curve.points_, Shape::kLinear);
+  curve.coefficients_ =
+      *FitSmooth(curve.points_, Shape::kLinear, curve.points_);
   curve.error_ = CrossValidate(curve.points_, Shape::kLinear);
   for (const Shape shape : {Shape::kKnee, Shape::kSegments}) {
     const double error = CrossValidate(curve.points_, shape);
-    if (!(error < kDraw * curve.error_)) {
+    if (!(error < kDraw * curve.error_ - kRounding)) {
       continue;
     }
     if (shape == Shape::kKnee) {
-      const std::optional<Coefficients> bent = FitSmooth(curve.points_, shape);
+      const std::optional<Coefficients> bent =
+          FitSmooth(curve.points_, shape, curve.points_);
       if (!bent.has_value()) {
         continue;
       }

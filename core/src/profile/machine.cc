@@ -1,6 +1,7 @@
 #include "profile/machine.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "fedlb/memory.h"
 
 namespace fedlb {
 namespace {
@@ -77,13 +79,21 @@ std::string DescribeCpu() {
 
 int64_t ProcessMemoryBudget() {
   const int64_t available = BytesIn("/proc/meminfo", "MemAvailable");
-  const int64_t resident = BytesIn("/proc/self/status", "VmRSS");
-  const int64_t machine = available == 0 ? 0 : available + resident;
+  const int64_t machine = available == 0 ? 0 : available + ResidentBytes();
   const int64_t cgroup = CgroupLimit();
   return machine == 0 || (cgroup > 0 && cgroup < machine) ? cgroup : machine;
 }
 
+int64_t ResidentBytes() { return BytesIn("/proc/self/status", "VmRSS"); }
+
 int64_t PeakResidentBytes() { return BytesIn("/proc/self/status", "VmHWM"); }
+
+void ReleaseFreeMemory() {
+  ReleaseCachedMemory();
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
 
 void ResetPeakResident() {
   const int file = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);

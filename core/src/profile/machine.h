@@ -16,10 +16,15 @@ std::string DescribeCpu();
 // 0 where the system does not tell.
 int64_t ProcessMemoryBudget();
 
-// VmHWM of this process in bytes, 0 where the system does not tell, and making
-// it begin anew from what is resident now.
+// What this process has resident (VmRSS), and the most that it had (VmHWM), in
+// bytes, 0 where the system does not tell; and making VmHWM begin anew from what
+// is resident now.
+int64_t ResidentBytes();
 int64_t PeakResidentBytes();
 void ResetPeakResident();
+
+// Gives what tensors and others have freed back to the system.
+void ReleaseFreeMemory();
 
 }  // namespace fedlb
 

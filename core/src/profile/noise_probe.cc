@@ -8,10 +8,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "fedlb/random.h"
 #include "fedlb/status.h"
 #include "round_runner.h"
 #include "run_state.h"
+#include "stopwatch.h"
 
 namespace fedlb {
 namespace {
@@ -22,6 +24,7 @@ constexpr size_t kShardsOfOne = 4;
 // Of the averages over rounds: the noise grows as training goes on, and the
 // newest rounds are what a run spends most of its time in.
 constexpr double kSmoothing = 0.9;
+constexpr double kMaxSeconds = 60;
 
 std::vector<int64_t> Shuffled(std::vector<int64_t> examples,
                               const ComponentContext& context) {
@@ -213,11 +216,21 @@ absl::StatusOr<NoiseProfile> ProfileNoise(Federation& f,
   runner.AddObserver(pairs);
   std::vector<Average> by_tensor(f.model->parameter_layout().size());
   Average all;
+  Stopwatch watch;
+  double seconds = 0;
   for (int64_t round = 0; round < options.noise_rounds; ++round) {
     if (options.on_progress) {
       options.on_progress(round + 1, options.noise_rounds, "gradient noise");
     }
     StartEpochs(f, cohort);
+    seconds += watch.Lap();
+    if (seconds > kMaxSeconds) {
+      f.logger->Warning(absl::StrFormat(
+          "the gradient noise was measured over %d of %d rounds, for which "
+          "%g s were enough",
+          round, options.noise_rounds, kMaxSeconds));
+      break;
+    }
     const absl::Status ran =
         runner.Run({.kind = RoundWork::Kind::kGradient}, cohort).status();
     if (FailureOf(ran) == Failure::kDiverged && round > 0) {

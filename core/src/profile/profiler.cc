@@ -68,7 +68,7 @@ class Profiler {
   absl::Status Climb();
   // Goes to and fro around the largest batch size that fits.
   absl::Status Refine();
-  absl::Status Measure(int64_t batch_size);
+  absl::Status Measure(int64_t batch_size, bool timed);
   absl::Status Time(ProfilePoint& point);
   // Whether a step is predicted to fit and to take a reasonable time.
   bool MayRun(int64_t batch_size) const;
@@ -205,7 +205,7 @@ absl::Status Profiler::Climb() {
       options_.time ? std::min(limit_, options_.max_timed_batch) : 0;
   int64_t next = 1;
   while (MayRun(next)) {
-    const absl::Status measured = Measure(next);
+    const absl::Status measured = Measure(next, next <= last_timed);
     if (FailureOf(measured) == Failure::kOutOfMemory) {
       failed_ = next;
       return absl::OkStatus();
@@ -213,9 +213,6 @@ absl::Status Profiler::Climb() {
     // Batch normalisation may need two.
     if (!measured.ok() && !(next == 1 && limit_ > 1)) {
       return measured;
-    }
-    if (measured.ok() && next <= last_timed) {
-      FEDLB_RETURN_IF_ERROR(Time(profile_.points.back()));
     }
     if (next == limit_) {
       return absl::OkStatus();
@@ -229,11 +226,15 @@ absl::Status Profiler::Climb() {
   return absl::OkStatus();
 }
 
-absl::Status Profiler::Measure(int64_t batch_size) {
+absl::Status Profiler::Measure(int64_t batch_size, bool timed) {
   Tell(absl::StrCat("memory of batch ", batch_size));
   Stopwatch watch;
   FEDLB_ASSIGN_OR_RETURN(ProfilePoint point, probe_->MeasureMemory(batch_size));
   step_seconds_ = watch.Lap();
+  if (timed) {
+    FEDLB_RETURN_IF_ERROR(Time(point));
+  }
+  FEDLB_ASSIGN_OR_RETURN(point.process_bytes, probe_->MeasureProcess());
   const auto place = std::lower_bound(
       profile_.points.begin(), profile_.points.end(), batch_size,
       [](const ProfilePoint& p, int64_t b) { return p.batch_size < b; });
@@ -352,7 +353,7 @@ absl::Status Profiler::Refine() {
     if (gain < kCloseEnough || seconds > kLongStepSeconds) {
       return absl::OkStatus();
     }
-    const absl::Status measured = Measure(next);
+    const absl::Status measured = Measure(next, false);
     if (FailureOf(measured) == Failure::kOutOfMemory) {
       failed_ = next;
       continue;

@@ -53,6 +53,8 @@ absl::StatusOr<std::unique_ptr<StepProbe>> StepProbe::Open(
       probe->RunSteps(std::min<int64_t>(2, probe->num_examples()), 1).status());
   probe->resident_bytes_ = GetMemoryStats().current_total;
   FEDLB_RETURN_IF_ERROR(probe->MeasureEvaluation());
+  ReleaseFreeMemory();
+  probe->resident_before_ = ResidentBytes();
   return probe;
 }
 
@@ -99,7 +101,9 @@ absl::StatusOr<ScalarMap> StepProbe::RunSteps(int64_t batch_size,
 
 absl::StatusOr<ProfilePoint> StepProbe::MeasureMemory(int64_t batch_size) {
   Federation& f = federation_;
-  ReleaseCachedMemory();
+  ReleaseFreeMemory();
+  // Kernels made for other batch sizes stay, which a run of one has not.
+  left_over_ = std::max<int64_t>(0, ResidentBytes() - resident_before_);
   ResetPeakResident();
   ResetPeakMemory();
   const int64_t before = GetMemoryStats().current_total;
@@ -107,25 +111,23 @@ absl::StatusOr<ProfilePoint> StepProbe::MeasureMemory(int64_t batch_size) {
   // that the second is the first with all of it in memory.
   FEDLB_RETURN_IF_ERROR(RunSteps(batch_size, 2).status());
   const MemoryStats memory = GetMemoryStats();
+  of_other_workers_ =
+      (std::min(f.transport->concurrency(), f.config.cohort_size()) - 1) *
+      std::max<int64_t>(0, memory.peak_total - before);
+  return ProfilePoint{.batch_size = batch_size,
+                      .memory_bytes = memory.peak_total + of_other_workers_,
+                      .tag_bytes = memory.peak};
+}
+
+absl::StatusOr<int64_t> StepProbe::MeasureProcess() {
   {
     // What a checkpoint adds while it is written.
     FEDLB_ASSIGN_OR_RETURN(const StoredCheckpoint checkpoint,
-                           MakeCheckpoint(state_, f));
+                           MakeCheckpoint(state_, federation_));
     FEDLB_RETURN_IF_ERROR(SerializeSafetensors(checkpoint.content).status());
   }
-  ProfilePoint point = {.batch_size = batch_size,
-                        .memory_bytes = memory.peak_total,
-                        .tag_bytes = memory.peak,
-                        .process_bytes = PeakResidentBytes()};
-  const int64_t at_a_time =
-      std::min(f.transport->concurrency(), f.config.cohort_size());
-  const int64_t of_others =
-      (at_a_time - 1) * std::max<int64_t>(0, memory.peak_total - before);
-  point.memory_bytes += of_others;
-  if (point.process_bytes > 0) {
-    point.process_bytes += of_others;
-  }
-  return point;
+  const int64_t bytes = PeakResidentBytes();
+  return bytes == 0 ? 0 : bytes - left_over_ + of_other_workers_;
 }
 
 absl::StatusOr<ProfilePoint> StepProbe::TimeStep(int64_t batch_size) {

@@ -34,10 +34,14 @@ class StepProbe {
   int64_t steps_run() const { return steps_run_; }
 
   // Memory of one training step, with as many clients at a time as the
-  // transport plays. Its time is that of a first step at this batch size.
+  // transport plays.
   //
   // kOutOfMemory: the memory limit was met; nothing is lost.
   absl::StatusOr<ProfilePoint> MeasureMemory(int64_t batch_size);
+
+  // The most that the process had resident since MeasureMemory, with the steps
+  // after it and a checkpoint; 0 where the system does not tell.
+  absl::StatusOr<int64_t> MeasureProcess();
 
   // Runs one step and returns its times (num_timed 1, no memory).
   absl::StatusOr<ProfilePoint> TimeStep(int64_t batch_size);
@@ -57,6 +61,11 @@ class StepProbe {
   int64_t resident_bytes_ = 0;
   int64_t evaluation_bytes_ = 0;
   int64_t steps_run_ = 0;
+  // What the workers that were idle in MeasureMemory would have held.
+  int64_t of_other_workers_ = 0;
+  // Of the process before the first measurement, and what measurements left.
+  int64_t resident_before_ = 0;
+  int64_t left_over_ = 0;
 };
 
 }  // namespace fedlb

@@ -1,0 +1,147 @@
+#include <cmath>
+#include <limits>
+
+#include "absl/strings/str_replace.h"
+#include "fedlb/profile.h"
+#include "fedlb/status.h"
+#include "gtest/gtest.h"
+
+namespace fedlb {
+namespace {
+
+// A device whose step takes a + s b seconds and m + n b bytes.
+DeviceProfile Device(double a, double s) {
+  DeviceProfile profile;
+  profile.model = "cnn";
+  profile.device = "cpu: one";
+  profile.client_examples = 10000;
+  profile.largest_safe_batch = 1024;
+  profile.largest_safe_is_limit = true;
+  for (int64_t b = 1; b <= 1024; b *= 2) {
+    profile.points.push_back({.batch_size = b,
+                              .memory_bytes = 1000000 + 1000 * b,
+                              .num_timed = 3,
+                              .step_seconds = a + s * static_cast<double>(b)});
+  }
+  return profile;
+}
+
+BatchAdvice Advise(const DeviceProfile& profile) {
+  return *AdviseBatch(profile, *ProfileModels::Fit(profile));
+}
+
+// Per example a / b + s: doubling b saves a / 2 b of it, less than 5 % from
+// a / 2 b < 0.05 (a / b + s) on, that is from b > 9 a / s.
+TEST(AdviceTest, WithoutNoiseDiminishingReturnsDecide) {
+  const BatchAdvice advice = Advise(Device(1e-3, 1e-4));
+  EXPECT_GE(advice.diminishing_from, 90);
+  EXPECT_LE(advice.diminishing_from, 104);  // the next on the grid
+  EXPECT_EQ(advice.batch_size, advice.diminishing_from);
+  EXPECT_TRUE(std::isnan(advice.noise_scale));
+}
+
+// The time to a target is proportional to (a / b + s) (phi + b), which is least
+// at b = sqrt(a phi / s): 100 for a / s = 10 and phi = 1000. Within 2 % of the
+// best is enough, which lets smaller ones pass:
+// (10 / b + 1) (1000 + b) is 1230 at b = 64, below 1210 / 0.98 = 1235.
+TEST(AdviceTest, TimeToTargetBalancesSpeedAndNoise) {
+  DeviceProfile profile = Device(1e-3, 1e-4);
+  profile.noise.rounds = 10;
+  profile.noise.noise_scale = 1000;
+  const BatchAdvice advice = Advise(profile);
+  EXPECT_EQ(advice.batch_size, 64);
+  EXPECT_NE(advice.reason.find("the noise scale is 1e+03"), std::string::npos)
+      << advice.reason;
+  // With ten batches in a step, phi / 10: b = sqrt(10 * 100) = 31.6.
+  profile.batches_per_step = 10;
+  EXPECT_LT(Advise(profile).batch_size, 32);
+  EXPECT_GT(Advise(profile).batch_size, 20);
+}
+
+TEST(AdviceTest, MemoryAndExamplesBoundTheAdvice) {
+  DeviceProfile profile = Device(1, 1e-6);  // the larger the better
+  profile.largest_safe_batch = 300;
+  profile.largest_safe_is_limit = false;
+  EXPECT_EQ(Advise(profile).batch_size, 300);
+  EXPECT_NE(Advise(profile).reason.find("memory allows no more"),
+            std::string::npos);
+  profile.client_examples = 90;
+  EXPECT_EQ(Advise(profile).batch_size, 90);
+  profile.largest_safe_batch = 0;
+  EXPECT_EQ(
+      FailureOf(AdviseBatch(profile, *ProfileModels::Fit(profile)).status()),
+      Failure::kOutOfMemory);
+}
+
+TEST(AdviceTest, AnEpochIsAllBatchesOfAClient) {
+  const DeviceProfile profile = Device(1e-3, 1e-4);
+  const ProfileModels models = *ProfileModels::Fit(profile);
+  const BatchPrediction prediction = Predict(profile, models, 300);
+  EXPECT_NEAR(prediction.step_seconds.value, 0.031, 1e-9);
+  EXPECT_NEAR(prediction.epoch_seconds.value, 34 * 0.031, 1e-8);
+  EXPECT_NEAR(prediction.memory_bytes.value, 1300000, 1);
+  EXPECT_TRUE(prediction.refusal.empty());
+  const BatchPrediction beyond = Predict(profile, models, 5000);
+  EXPECT_TRUE(std::isnan(beyond.memory_bytes.value));
+  EXPECT_TRUE(std::isnan(beyond.epoch_seconds.value));
+  EXPECT_FALSE(beyond.refusal.empty());
+}
+
+TEST(AdviceTest, AnEvaluationIsPartOfTheMemory) {
+  DeviceProfile profile = Device(1e-3, 1e-4);
+  profile.evaluation_bytes = 1100000;
+  const ProfileModels models = *ProfileModels::Fit(profile);
+  EXPECT_EQ(Predict(profile, models, 8).memory_bytes.value, 1100000);
+  EXPECT_NEAR(Predict(profile, models, 300).memory_bytes.value, 1300000, 1);
+}
+
+TEST(DeviceProfileTest, ComesBackFromJson) {
+  DeviceProfile profile = Device(1e-3, 1e-4);
+  profile.points[2].tag_bytes[1] = 77;
+  profile.noise = {
+      .rounds = 5, .num_clients = 4, .batch_size = 32, .noise_scale = 123.5};
+  const auto read = ParseDeviceProfile(PrintDeviceProfile(profile));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(PrintDeviceProfile(*read), PrintDeviceProfile([&] {
+              DeviceProfile same = profile;
+              return same;
+            }()));
+  EXPECT_EQ(read->points[2].tag_bytes[1], 77);
+  EXPECT_TRUE(std::isnan(read->noise.drift_share));
+  EXPECT_EQ(read->noise.noise_scale, 123.5);
+  const auto from_envelope = ParseDeviceProfile(
+      "{\"command\": \"profile\", \"data\": " + PrintDeviceProfile(profile) +
+      "}");
+  EXPECT_TRUE(from_envelope.ok()) << from_envelope.status();
+}
+
+TEST(DeviceProfileTest, SaysWhatIsWrongWithAFile) {
+  const std::string good = PrintDeviceProfile(Device(1e-3, 1e-4));
+  const auto refusal = [&good](const std::string& from, const std::string& to) {
+    const auto status =
+        ParseDeviceProfile(absl::StrReplaceAll(good, {{from, to}})).status();
+    EXPECT_EQ(FailureOf(status), Failure::kInputFile);
+    return std::string(status.message());
+  };
+  EXPECT_NE(refusal("fedlb.profile/1", "other").find("no profile"),
+            std::string::npos);
+  EXPECT_NE(
+      refusal("\"workers\": 0", "\"workers\": -1").find("`workers` is -1"),
+      std::string::npos);
+  EXPECT_NE(
+      refusal("\"workers\": 0", "\"worker\": 0").find("`workers` is missing"),
+      std::string::npos);
+  EXPECT_NE(refusal("\"memory_bytes\": 1001000", "\"memory_bytes\": \"x\"")
+                .find("`points/0/memory_bytes` is \"x\""),
+            std::string::npos);
+  EXPECT_NE(refusal("\"batch_size\": 2,", "\"batch_size\": 1,")
+                .find("measured twice"),
+            std::string::npos);
+  EXPECT_EQ(FailureOf(ParseDeviceProfile("").status()), Failure::kInputFile);
+  EXPECT_EQ(FailureOf(ParseDeviceProfile("[1]").status()), Failure::kInputFile);
+  EXPECT_EQ(FailureOf(ParseDeviceProfile("{\"data\": 3}").status()),
+            Failure::kInputFile);
+}
+
+}  // namespace
+}  // namespace fedlb
