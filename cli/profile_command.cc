@@ -53,6 +53,28 @@ void SetUpProfile(CLI::App& app, ParsedCommand& parsed) {
                    "Write the profile of this device to FILE, as JSON")
       ->check(NotEmpty, "")
       ->type_name("FILE");
+  profile
+      ->add_option("--advice", flags->advice,
+                   "Write the advice to FILE as TOML that train takes with "
+                   "--config")
+      ->check(NotEmpty, "")
+      ->type_name("FILE");
+  CLI::Option* devices =
+      profile
+          ->add_option("--devices", flags->devices,
+                       "Measure nothing: share a batch out between the devices "
+                       "of these profiles, one for each client, so that they "
+                       "finish together within their memory")
+          ->check(NotEmpty, "")
+          ->type_name("FILE...");
+  profile
+      ->add_option(
+          "--global-batch", flags->global_batch,
+          "Examples of all devices' batches together (default: what is "
+          "advised for each, together)")
+      ->check(batch_sizes)
+      ->needs(devices)
+      ->type_name("N");
   AddCommand(*profile, flags, true, parsed);
 }
 

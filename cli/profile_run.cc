@@ -248,10 +248,84 @@ absl::StatusOr<DeviceProfile> MeasureDevice(const ProfileFlags& flags,
   return profile;
 }
 
+absl::StatusOr<DeviceProfile> ReadProfile(const std::string& path) {
+  constexpr int64_t kMaxBytes = 16 << 20;
+  absl::StatusOr<std::string> text = ReadWholeFile(path, kMaxBytes);
+  if (!text.ok()) {
+    return InputFileError(text.status().message());
+  }
+  absl::StatusOr<DeviceProfile> profile = ParseDeviceProfile(*text);
+  return profile.ok() ? profile : Annotate(profile.status(), path);
+}
+
+// --devices: nothing is measured.
+absl::Status ShareOut(const ProfileFlags& flags, CommandResult& result) {
+  std::vector<DeviceProfile> profiles;
+  int64_t global_batch = flags.global_batch;
+  for (const std::string& path : flags.devices) {
+    FEDLB_ASSIGN_OR_RETURN(DeviceProfile profile, ReadProfile(path));
+    if (flags.global_batch == 0) {
+      FEDLB_ASSIGN_OR_RETURN(const ProfileModels models,
+                             ProfileModels::Fit(profile));
+      const absl::StatusOr<BatchAdvice> advice = AdviseBatch(profile, models);
+      FEDLB_RETURN_IF_ERROR(Annotate(advice.status(), path));
+      global_batch += advice->batch_size;
+    }
+    profiles.push_back(std::move(profile));
+  }
+  FEDLB_ASSIGN_OR_RETURN(const BatchSplit split,
+                         SplitBatch(profiles, global_batch));
+  if (!flags.advice.empty()) {
+    FEDLB_RETURN_IF_ERROR(WriteFileDurably(flags.advice, PrintAdvice(split)));
+  }
+  Json devices = Json::array();
+  std::vector<std::vector<std::string>> rows;
+  for (size_t k = 0; k < split.shares.size(); ++k) {
+    const BatchSplit::Share& share = split.shares[k];
+    devices.push_back({{"profile", flags.devices[k]},
+                       {"device", profiles[k].device},
+                       {"batch_size", share.batch_size},
+                       {"largest_batch", share.largest_batch},
+                       {"step_ms", 1000 * share.step_seconds},
+                       {"weight", share.weight}});
+    rows.push_back({Printable(flags.devices[k]), FormatCount(share.batch_size),
+                    FormatCount(share.largest_batch),
+                    Milliseconds(share.step_seconds),
+                    FormatNumber(share.weight, 3)});
+  }
+  const double saved = 1 - split.step_seconds / split.equal_step_seconds;
+  result.data = {{"global_batch", global_batch},
+                 {"devices", std::move(devices)},
+                 {"step_ms", 1000 * split.step_seconds},
+                 {"equal_step_ms", 1000 * split.equal_step_seconds},
+                 {"saved", saved},
+                 {"deadline_ms", 1000 * split.deadline_seconds}};
+  result.records = "devices";
+  std::vector<std::pair<std::string, std::string>> lines = {
+      {"global batch", FormatCount(global_batch)},
+      {"a step takes", Milliseconds(split.step_seconds) + " ms"},
+      {"with equal batches",
+       std::isnan(split.equal_step_seconds)
+           ? "not every device could do it"
+           : absl::StrCat(Milliseconds(split.equal_step_seconds), " ms, ",
+                          Percent(saved), " of which are saved")},
+      {"deadline", Milliseconds(split.deadline_seconds) + " ms for each step"}};
+  if (!flags.advice.empty()) {
+    lines.emplace_back("advice", Printable(flags.advice));
+  }
+  result.text = absl::StrCat(
+      FormatPairs(lines), "\n",
+      FormatTable({"DEVICE", "BATCH", "LARGEST", "STEP ms", "WEIGHT"}, rows));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status RunProfile(const ProfileFlags& flags, CommandContext& context,
                         CommandResult& result) {
+  if (!flags.devices.empty()) {
+    return ShareOut(flags, result);
+  }
   FEDLB_ASSIGN_OR_RETURN(const DeviceProfile profile,
                          MeasureDevice(flags, context));
   const std::string stored = PrintDeviceProfile(profile);
@@ -286,6 +360,10 @@ absl::Status RunProfile(const ProfileFlags& flags, CommandContext& context,
   if (!flags.memory_only) {
     FEDLB_ASSIGN_OR_RETURN(const BatchAdvice advice,
                            AdviseBatch(profile, models));
+    if (!flags.advice.empty()) {
+      FEDLB_RETURN_IF_ERROR(
+          WriteFileDurably(flags.advice, PrintAdvice(advice)));
+    }
     result.data["advised_batch"] = advice.batch_size;
     result.data["advice"] = {{"batch_size", advice.batch_size},
                              {"diminishing_from", advice.diminishing_from},

@@ -11,15 +11,16 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "evaluation.h"
+#include "federation.h"
 #include "fedlb/data_summary.h"
 #include "fedlb/durable_file.h"
 #include "fedlb/fingerprint.h"
 #include "fedlb/mapper_file.h"
 #include "fedlb/partition_picture.h"
+#include "fedlb/profile.h"
 #include "fedlb/report.h"
 #include "fedlb/run_directory.h"
 #include "fedlb/status.h"
-#include "federation.h"
 #include "local_client_worker.h"
 #include "profile/noise_probe.h"
 #include "profile/profiler.h"
@@ -37,8 +38,8 @@ double Quantile(std::vector<double> values, double q) {
   if (values.empty()) {
     return std::numeric_limits<double>::quiet_NaN();
   }
-  const auto rank = static_cast<size_t>(
-      q * static_cast<double>(values.size() - 1) + 0.5);
+  const auto rank =
+      static_cast<size_t>(q * static_cast<double>(values.size() - 1) + 0.5);
   std::nth_element(values.begin(), values.begin() + static_cast<long>(rank),
                    values.end());
   return values[rank];
@@ -47,8 +48,8 @@ double Quantile(std::vector<double> values, double q) {
 ScalarMap SummariseMapper(const RunState& state) {
   ScalarMap summary;
   for (const auto& [name, sum] : state.mapper_sums) {
-    const std::string key = name == "scaled" ? "scaled_share"
-                                             : absl::StrCat("mean_", name);
+    const std::string key =
+        name == "scaled" ? "scaled_share" : absl::StrCat("mean_", name);
     summary[key] = sum / static_cast<double>(state.mapper_reports);
   }
   summary["gradient_change_p10"] = Quantile(state.gradient_changes, 0.1);
@@ -57,8 +58,8 @@ ScalarMap SummariseMapper(const RunState& state) {
   return summary;
 }
 
-// What started this process and with which versions; `earlier` lists the records
-// of the processes that the run went through before.
+// What started this process and with which versions; `earlier` lists the
+// records of the processes that the run went through before.
 nlohmann::ordered_json ProcessRecord(const Federation& federation,
                                      const TrainOptions& options) {
   nlohmann::ordered_json plugins = nlohmann::ordered_json::array();
@@ -68,16 +69,15 @@ nlohmann::ordered_json ProcessRecord(const Federation& federation,
                        {"fingerprint", plugin.fingerprint},
                        {"path", plugin.path}});
   }
-  return {
-      {"argv", options.argv},
-      {"version", HostVersion()},
-      {"fingerprint", HostFingerprint()},
-      {"torch", FEDLB_TORCH_VERSION},
-      {"seed", federation.config.run.seed},
-      {"device", federation.config.run.device},
-      {"started", absl::FormatTime(absl::RFC3339_sec, absl::Now(),
-                                   absl::UTCTimeZone())},
-      {"plugins", std::move(plugins)}};
+  return {{"argv", options.argv},
+          {"version", HostVersion()},
+          {"fingerprint", HostFingerprint()},
+          {"torch", FEDLB_TORCH_VERSION},
+          {"seed", federation.config.run.seed},
+          {"device", federation.config.run.device},
+          {"started", absl::FormatTime(absl::RFC3339_sec, absl::Now(),
+                                       absl::UTCTimeZone())},
+          {"plugins", std::move(plugins)}};
 }
 
 // run.json: this process, and under "earlier" those before it, oldest first.
@@ -237,11 +237,10 @@ absl::StatusOr<ExperimentPlan> FederatedExperiment::Plan(
   const int64_t workers = f.transport->concurrency();
   plan.dataset_bytes = f.dataset->memory_bytes();
   plan.model_bytes = 2 * model_bytes * workers;
-  plan.optimizer_bytes =
-      f.server_optimizer != nullptr
-          ? workers * f.optimizer->StateBytes(layout) +
-                f.server_optimizer->StateBytes(layout)
-          : f.optimizer->StateBytes(layout);
+  plan.optimizer_bytes = f.server_optimizer != nullptr
+                             ? workers * f.optimizer->StateBytes(layout) +
+                                   f.server_optimizer->StateBytes(layout)
+                             : f.optimizer->StateBytes(layout);
   plan.mapper_bytes = (f.maps_on_server() ? 1 : 1 + workers) *
                       f.gradient_mapper->StateBytes(layout);
   if (f.maps_on_server() && f.gradient_mapper->NeedsPartialMeans()) {
@@ -252,13 +251,13 @@ absl::StatusOr<ExperimentPlan> FederatedExperiment::Plan(
                   NumBytes(layout));
   }
   plan.client_state_bytes =
-      plan.clients * (static_cast<int64_t>(sizeof(ClientState)) +
-                      f.client_algorithm->BytesPerClient(layout) +
-                      f.compressor->BytesPerClient(layout) +
-                      (f.config.optimizer_use.keep_state
-                           ? f.optimizer->StateBytes(layout)
-                           : 0) +
-                      (f.sync_policy->KeepsClientWeights() ? model_bytes : 0));
+      plan.clients *
+      (static_cast<int64_t>(sizeof(ClientState)) +
+       f.client_algorithm->BytesPerClient(layout) +
+       f.compressor->BytesPerClient(layout) +
+       (f.config.optimizer_use.keep_state ? f.optimizer->StateBytes(layout)
+                                          : 0) +
+       (f.sync_policy->KeepsClientWeights() ? model_bytes : 0));
 
   FEDLB_ASSIGN_OR_RETURN(const std::vector<ClientAssignment> cohort,
                          f.Cohort(0));
@@ -308,8 +307,7 @@ absl::StatusOr<RunState> FederatedExperiment::PrepareState(
   }
   FEDLB_RETURN_IF_ERROR(directory.WriteFile(
       "config.toml", PrintConfig(f.config, /*with_origins=*/false)));
-  FEDLB_RETURN_IF_ERROR(
-      directory.WriteFile("run.json", RunRecord(f, options)));
+  FEDLB_RETURN_IF_ERROR(directory.WriteFile("run.json", RunRecord(f, options)));
   FEDLB_RETURN_IF_ERROR(directory.WriteFile(
       "partition.svg", DrawPartition(SummariseDealt(
                            f.partition, f.dataset->labels(Split::kTrain),
@@ -325,8 +323,7 @@ absl::StatusOr<TrainResult> FederatedExperiment::Train(
       RunDirectory::Open(options.run_dir, options.resume, *f.logger));
   FEDLB_ASSIGN_OR_RETURN(RunState state, PrepareState(*directory, options));
   f.environment.stop = options.stop;
-  FEDLB_RETURN_IF_ERROR(
-      Annotate(f.transport->Open(*f.host), "[transport]"));
+  FEDLB_RETURN_IF_ERROR(Annotate(f.transport->Open(*f.host), "[transport]"));
   if (f.host->num_workers() == 0) {
     // The clients live elsewhere; evaluation needs a model here.
     FEDLB_RETURN_IF_ERROR(f.host->StartWorkers(1));
@@ -389,9 +386,9 @@ absl::StatusOr<EvaluationReport> FederatedExperiment::Evaluate(
   const TensorList buffers = Clone(f.model->buffers());
   FEDLB_RETURN_IF_ERROR(f.host->StartWorkers(f.transport->concurrency()));
   const int64_t chunk = f.config.evaluation.batch_size;
-  FEDLB_ASSIGN_OR_RETURN(report.test,
-                         fedlb::Evaluate(*f.host, weights, buffers,
-                                         Split::kTest, f.test, chunk));
+  FEDLB_ASSIGN_OR_RETURN(
+      report.test,
+      fedlb::Evaluate(*f.host, weights, buffers, Split::kTest, f.test, chunk));
   FEDLB_ASSIGN_OR_RETURN(report.validation,
                          fedlb::Evaluate(*f.host, weights, buffers,
                                          Split::kTrain, f.validation, chunk));
@@ -408,21 +405,26 @@ absl::StatusOr<EvaluationReport> FederatedExperiment::Evaluate(
 
 absl::StatusOr<DeviceProfile> FederatedExperiment::Profile(
     const ProfileOptions& options) {
-  NoiseProfile noise;
-  if (options.noise_rounds > 0) {
-    FEDLB_ASSIGN_OR_RETURN(noise, ProfileNoise(*federation_, options));
-    // Probes begin from the same state as a run.
-    const ExperimentConfig config = federation_->config;
-    const ComponentRegistry& registry = *federation_->registry;
-    Logger& logger = *federation_->logger;
-    federation_->transport->Close();
-    federation_.reset();
-    FEDLB_ASSIGN_OR_RETURN(federation_,
-                           Federation::Create(config, registry, logger));
-  }
   FEDLB_ASSIGN_OR_RETURN(DeviceProfile profile,
                          ProfileDevice(*federation_, options));
-  profile.noise = std::move(noise);
+  if (options.noise_rounds == 0) {
+    return profile;
+  }
+  // Training begins from the same state as a run, and not where probes ended.
+  const ExperimentConfig config = federation_->config;
+  const ComponentRegistry& registry = *federation_->registry;
+  Logger& logger = *federation_->logger;
+  federation_->transport->Close();
+  federation_.reset();
+  FEDLB_ASSIGN_OR_RETURN(federation_,
+                         Federation::Create(config, registry, logger));
+  absl::StatusOr<NoiseProfile> noise = ProfileNoise(*federation_, options);
+  if (FailureOf(noise.status()) == Failure::kOutOfMemory) {
+    logger.Warning(absl::StrCat("the gradient noise was not measured: ",
+                                noise.status().message()));
+    return profile;
+  }
+  FEDLB_ASSIGN_OR_RETURN(profile.noise, std::move(noise));
   return profile;
 }
 
@@ -439,8 +441,8 @@ absl::Status FederatedExperiment::SaveMapper(const std::string& path) const {
     return name == nullptr ? std::string() : *name->As<std::string>();
   };
   MapperFile file;
-  file.options = f.gradient_mapper->FileOptions(
-      f.config.components.at("gradient_mapper"));
+  file.options =
+      f.gradient_mapper->FileOptions(f.config.components.at("gradient_mapper"));
   file.layout = f.model->parameter_layout();
   file.state = f.gradient_mapper->SaveState();
   file.notes = {{"model", name_of("model")},

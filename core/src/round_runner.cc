@@ -23,6 +23,30 @@ namespace {
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
+// Who took how long.
+class TimingObserver final : public UpdateObserver {
+ public:
+  // `simulated` by slot, or empty.
+  explicit TimingObserver(std::vector<double> simulated)
+      : simulated_(std::move(simulated)) {}
+
+  void Begin(const TensorLayout& /*layout*/) override {}
+  void Add(int64_t slot, const Update& update) override {
+    const auto measured = update.scalars.find("step_seconds");
+    const double seconds =
+        !simulated_.empty() ? simulated_[static_cast<size_t>(slot)]
+        : measured != update.scalars.end()
+            ? measured->second * static_cast<double>(update.local_steps)
+            : 0;
+    timings_.push_back({update.client, update.num_samples, seconds});
+  }
+  const std::vector<ClientTiming>& timings() const { return timings_; }
+
+ private:
+  const std::vector<double> simulated_;
+  std::vector<ClientTiming> timings_;
+};
+
 }  // namespace
 
 // A round
@@ -95,9 +119,9 @@ absl::StatusOr<ScalarMap> RoundRunner::Run(
 
   FEDLB_ASSIGN_OR_RETURN(const std::optional<CollectedPair> pair,
                          CollectDisplacement(task, cohort));
-  std::vector<std::pair<int64_t, absl::Status>> absent;
   ScalarMap simulated;
-  cohort = Simulate(task, std::move(cohort), absent, simulated);
+  const SimulatedRound played = Simulate(task, cohort, simulated);
+  cohort = played.answering;
   std::vector<int64_t> clients;
   clients.reserve(cohort.size());
   for (const ClientAssignment& assignment : cohort) {
@@ -105,7 +129,8 @@ absl::StatusOr<ScalarMap> RoundRunner::Run(
   }
   PartialMeans partial_means(f.maps_on_server() ? kParametersGroup
                                                 : kUnmappedGradientGroup);
-  std::vector<UpdateObserver*> observers;
+  TimingObserver timing(played.client_seconds);
+  std::vector<UpdateObserver*> observers = {&timing};
   const bool reads_updates = f.maps_on_server()
                                  ? f.gradient_mapper->NeedsPartialMeans()
                                  : f.gradient_mapper->LearnsFromAggregate();
@@ -126,7 +151,7 @@ absl::StatusOr<ScalarMap> RoundRunner::Run(
   FEDLB_RETURN_IF_ERROR(f.transport->RunRound(task, cohort, sink));
   FEDLB_ASSIGN_OR_RETURN(RoundResult result, sink.Finish());
   const absl::Time answered = absl::Now();
-  FEDLB_RETURN_IF_ERROR(CheckSurvivors(result, absent));
+  FEDLB_RETURN_IF_ERROR(CheckSurvivors(result, played.absent));
 
   ScalarMap metrics = result.scalar_means;
   metrics.insert(simulated.begin(), simulated.end());
@@ -152,22 +177,25 @@ absl::StatusOr<ScalarMap> RoundRunner::Run(
   state_.samples += result.num_samples;
   state_.seconds += seconds;
   state_.dropped_updates +=
-      static_cast<int64_t>(result.dropped.size() + absent.size());
+      static_cast<int64_t>(result.dropped.size() + played.absent.size());
   state_.train_loss = metrics["train_loss"];
   metrics["lr"] = task.lr;
   metrics["survivors"] = static_cast<double>(result.num_survivors);
   metrics["dropped"] =
-      static_cast<double>(result.dropped.size() + absent.size());
+      static_cast<double>(result.dropped.size() + played.absent.size());
   metrics["round_seconds"] = seconds;
   metrics["server_seconds"] = absl::ToDoubleSeconds(end - answered);
+  for (const ClientTiming& client : timing.timings()) {
+    f.batch_policy->ObserveClient(client);
+  }
   FEDLB_RETURN_IF_ERROR(
       Annotate(f.batch_policy->ObserveRound(round, metrics), "batch policy"));
   return metrics;
 }
 
-std::vector<ClientAssignment> RoundRunner::Simulate(
-    const RoundTask& task, std::vector<ClientAssignment> cohort,
-    std::vector<std::pair<int64_t, absl::Status>>& absent, ScalarMap& metrics) {
+SimulatedRound RoundRunner::Simulate(
+    const RoundTask& task, const std::vector<ClientAssignment>& cohort,
+    ScalarMap& metrics) {
   Federation& f = federation_;
   std::vector<SimulatedClient> players;
   players.reserve(cohort.size());
@@ -182,12 +210,11 @@ std::vector<ClientAssignment> RoundRunner::Simulate(
   const int64_t bytes_up = NumBytes(task.weights) + NumBytes(task.buffers);
   SimulatedRound played =
       f.clock.Play(task.round, players, bytes_down, bytes_up);
-  absent = std::move(played.absent);
   if (f.clock.has_clock()) {
     state_.virtual_seconds += played.seconds;
     metrics["virtual_seconds"] = state_.virtual_seconds;
   }
-  return std::move(played.answering);
+  return played;
 }
 
 absl::StatusOr<bool> RoundRunner::CloseRound(const RoundTask& task,

@@ -17,6 +17,7 @@
 #include "fedlb/update_sink.h"
 #include "gradient_noise.h"
 #include "run_state.h"
+#include "virtual_clock.h"
 
 namespace fedlb {
 
@@ -57,11 +58,10 @@ class RoundRunner {
   // wanted or the client was lost.
   absl::StatusOr<std::optional<CollectedPair>> CollectDisplacement(
       const RoundTask& task, const std::vector<ClientAssignment>& cohort);
-  // Leaves out of the cohort who does not answer in the simulation.
-  std::vector<ClientAssignment> Simulate(
-      const RoundTask& task, std::vector<ClientAssignment> cohort,
-      std::vector<std::pair<int64_t, absl::Status>>& absent,
-      ScalarMap& metrics);
+  // Who answers in the simulation, and when.
+  SimulatedRound Simulate(const RoundTask& task,
+                          const std::vector<ClientAssignment>& cohort,
+                          ScalarMap& metrics);
   // Whether the aggregate of the round is applied.
   absl::StatusOr<bool> CloseRound(const RoundTask& task, ScalarMap& metrics);
   void RecordNoise(const NoiseObserver& noise, const TensorList& mean,

@@ -75,6 +75,7 @@ SimulatedRound VirtualClock::Play(int64_t round,
       continue;
     }
     result.answering.push_back(client.assignment);
+    result.client_seconds.push_back(seconds);
     result.seconds = std::max(result.seconds, seconds);
   }
   if (missed && has_clock() && deadline_seconds_ > 0) {

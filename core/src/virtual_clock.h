@@ -24,6 +24,8 @@ struct SimulatedRound {
   // Who answers in time, in the order of the cohort. The others need not be
   // played: their answers would not count.
   std::vector<ClientAssignment> answering;
+  // Of those who answer; empty without a clock.
+  std::vector<double> client_seconds;
   std::vector<std::pair<int64_t, absl::Status>> absent;
   // Until the last answer, or the deadline where somebody misses it. 0 without
   // a clock.

@@ -3,14 +3,18 @@
 #include "fedlb/plugin.h"
 
 #include "batch/constant.h"
+#include "batch/noise_scale.h"
 #include "batch/per_client.h"
+#include "batch/proportional.h"
 
 namespace fedlb::batch {
 namespace {
 
 void RegisterComponents(PluginRegistrar& registrar) {
   registrar.Add<Constant>();
+  registrar.Add<NoiseScale>();
   registrar.Add<PerClient>();
+  registrar.Add<Proportional>();
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include <cmath>
-#include <limits>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_replace.h"
 #include "fedlb/profile.h"
@@ -93,6 +94,56 @@ TEST(AdviceTest, AnEvaluationIsPartOfTheMemory) {
   const ProfileModels models = *ProfileModels::Fit(profile);
   EXPECT_EQ(Predict(profile, models, 8).memory_bytes.value, 1100000);
   EXPECT_NEAR(Predict(profile, models, 300).memory_bytes.value, 1300000, 1);
+}
+
+// 210 examples over speeds 4 : 2 : 1: 120, 60 and 30, each done after 120 of
+// the fastest one's examples. 70 each would take the slowest as long as 280.
+TEST(BatchSplitTest, DevicesFinishTogether) {
+  const std::vector<DeviceProfile> devices = {Device(0, 1e-4), Device(0, 2e-4),
+                                              Device(0, 4e-4)};
+  const auto split = SplitBatch(devices, 210);
+  ASSERT_TRUE(split.ok()) << split.status();
+  EXPECT_EQ(split->shares[0].batch_size, 120);
+  EXPECT_EQ(split->shares[1].batch_size, 60);
+  EXPECT_EQ(split->shares[2].batch_size, 30);
+  EXPECT_NEAR(split->step_seconds, 120e-4, 1e-9);
+  EXPECT_NEAR(split->equal_step_seconds, 280e-4, 1e-9);
+  EXPECT_NEAR(split->shares[1].weight, 60.0 / 210, 1e-12);
+  EXPECT_GE(split->deadline_seconds, split->step_seconds);
+  const std::string toml = PrintAdvice(*split);
+  EXPECT_NE(toml.find("clients = 3"), std::string::npos);
+  EXPECT_NE(toml.find("batch_sizes = [120, 60, 30]"), std::string::npos);
+  EXPECT_NE(toml.find("samples_per_second = [10000, 5000, 2500]"),
+            std::string::npos)
+      << toml;
+}
+
+TEST(BatchSplitTest, MemoryPushesExamplesToTheOthers) {
+  std::vector<DeviceProfile> devices = {Device(0, 1e-4), Device(0, 2e-4),
+                                        Device(0, 4e-4)};
+  devices[0].largest_safe_batch = 60;
+  const auto split = SplitBatch(devices, 210);
+  ASSERT_TRUE(split.ok()) << split.status();
+  EXPECT_EQ(split->shares[0].batch_size, 60);
+  EXPECT_EQ(split->shares[1].batch_size, 100);
+  EXPECT_EQ(split->shares[2].batch_size, 50);
+  EXPECT_TRUE(std::isnan(split->equal_step_seconds));  // 70 is too much for one
+  devices[1].largest_safe_batch = devices[2].largest_safe_batch = 60;
+  EXPECT_EQ(FailureOf(SplitBatch(devices, 210).status()),
+            Failure::kOutOfMemory);
+}
+
+TEST(BatchSplitTest, RefusesWhatDoesNotBelongTogether) {
+  std::vector<DeviceProfile> devices = {Device(0, 1e-4), Device(0, 2e-4)};
+  EXPECT_EQ(FailureOf(SplitBatch(devices, 1).status()), Failure::kUsage);
+  devices[1].model = "mlp";
+  EXPECT_EQ(FailureOf(SplitBatch(devices, 64).status()), Failure::kInputFile);
+  devices[1] = Device(0, 1e-4);
+  for (ProfilePoint& point : devices[1].points) {
+    point.num_timed = 0;
+  }
+  EXPECT_NE(SplitBatch(devices, 64).status().message().find("no times"),
+            std::string::npos);
 }
 
 TEST(DeviceProfileTest, ComesBackFromJson) {

@@ -12,6 +12,12 @@
 
 namespace fedlb {
 
+struct ClientTiming {
+  int64_t client = 0;
+  int64_t samples = 0;  // examples whose gradient was taken
+  double seconds = 0;
+};
+
 class FEDLB_API BatchPolicy : public Component {
  public:
   static constexpr char kKind[] = "batch_policy";
@@ -19,7 +25,12 @@ class FEDLB_API BatchPolicy : public Component {
   // Examples per local step of `client` in `round`, at least 1.
   absl::StatusOr<int64_t> BatchSize(int64_t round, int64_t client);
 
-  // Called after each round with what was measured in it (the scalars of
+  // Called after each round for every client whose update counted, in the order
+  // of the cohort: what it did with and how long it took, on the clock of
+  // [simulation] where there is one, and as it was measured otherwise.
+  virtual void ObserveClient(const ClientTiming& /*timing*/) {}
+
+  // Called after each round, and after ObserveClient, with what was measured in it (the scalars of
   // metrics.jsonl). Adaptive policies change their mind here.
   virtual absl::Status ObserveRound(int64_t /*round*/,
                                     const ScalarMap& /*metrics*/) {

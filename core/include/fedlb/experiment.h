@@ -18,11 +18,13 @@
 #include "fedlb/export.h"
 #include "fedlb/logger.h"
 #include "fedlb/memory.h"
-#include "fedlb/profile.h"
 #include "fedlb/registry.h"
 #include "fedlb/transport.h"
 
 namespace fedlb {
+
+struct DeviceProfile;   // profile.h
+struct ProfileOptions;  // profile.h
 
 // Loss and accuracies in [0, 1] over one split; NaN where nothing was measured.
 struct Evaluation {

@@ -214,6 +214,34 @@ struct BatchAdvice {
 FEDLB_API absl::StatusOr<BatchAdvice> AdviseBatch(const DeviceProfile& profile,
                                                   const ProfileModels& models);
 
+// A global batch shared out so that devices of different speed finish a step at
+// the same time, each within its memory.
+struct BatchSplit {
+  struct Share {
+    int64_t batch_size = 0;
+    int64_t largest_batch = 0;  // that the device could do
+    double step_seconds = 0;
+    double weight = 0;  // of its gradient: its part of the global batch
+  };
+  std::vector<Share> shares;  // in the order of the profiles
+  double step_seconds = 0;    // of the slowest
+  // The same with one batch size for all; NaN where one of them cannot do it.
+  double equal_step_seconds = 0;
+  // By which the slowest is done, the error of its prediction allowed for.
+  double deadline_seconds = 0;
+};
+
+// kInputFile: profiles of different models, or without times; kOutOfMemory:
+// more than the devices can do together; kUsage: fewer examples than devices.
+FEDLB_API absl::StatusOr<BatchSplit> SplitBatch(
+    const std::vector<DeviceProfile>& profiles, int64_t global_batch);
+
+// A TOML fragment with the advice that `fedlb train --config` takes. That of a
+// split makes one client of each device and has the clock of [simulation] run
+// at their speeds.
+FEDLB_API std::string PrintAdvice(const BatchAdvice& advice);
+FEDLB_API std::string PrintAdvice(const BatchSplit& split);
+
 struct ProfileOptions {
   // The largest batch size to look at; 0 for as many as fit, steps of which
   // take seconds.

@@ -292,9 +292,11 @@ bool Profiler::MayRun(int64_t batch_size) const {
     if (bound <= 0) {
       return true;
     }
-    // Nothing grows faster than the batch as long as some of it is fixed; two
-    // points tell how much is.
-    double guess = static_cast<double>(last.*bytes) * ratio;
+    // What comes and goes with a step grows no faster than the batch; two
+    // points tell how much of it is fixed.
+    double guess = static_cast<double>(last.*bytes) +
+                   (ratio - 1) * static_cast<double>(last.memory_bytes -
+                                                     profile_.resident_bytes);
     if (profile_.points.size() > 1) {
       const ProfilePoint& before = profile_.points[profile_.points.size() - 2];
       const double slope =
