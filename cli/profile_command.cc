@@ -59,6 +59,13 @@ void SetUpProfile(CLI::App& app, ParsedCommand& parsed) {
                    "--config")
       ->check(NotEmpty, "")
       ->type_name("FILE");
+  profile
+      ->add_option(
+          "--report", flags->report,
+          "Write a page with measurements, fits and intervals to FILE, "
+          "as HTML")
+      ->check(NotEmpty, "")
+      ->type_name("FILE");
   CLI::Option* devices =
       profile
           ->add_option("--devices", flags->devices,

@@ -21,6 +21,7 @@ struct ProfileFlags {
   int64_t noise_rounds = 50;
   std::vector<int64_t> predict;
   std::string output;
+  std::string report;                // HTML
   std::string advice;                // file for the TOML fragment
   std::vector<std::string> devices;  // profiles measured elsewhere
   int64_t global_batch = 0;

@@ -382,6 +382,12 @@ absl::Status RunProfile(const ProfileFlags& flags, CommandContext& context,
   if (!flags.output.empty()) {
     lines.emplace_back("written to", Printable(flags.output));
   }
+  if (!flags.report.empty()) {
+    FEDLB_ASSIGN_OR_RETURN(const std::string page,
+                           RenderProfileReport(profile));
+    FEDLB_RETURN_IF_ERROR(WriteFileDurably(flags.report, page));
+    lines.emplace_back("report", Printable(flags.report));
+  }
   result.text = FormatPairs(lines);
   if (!flags.memory_only) {
     absl::StrAppend(&result.text, "\n", MeasuredTable(profile, models.time));

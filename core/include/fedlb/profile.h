@@ -242,6 +242,11 @@ FEDLB_API absl::StatusOr<BatchSplit> SplitBatch(
 FEDLB_API std::string PrintAdvice(const BatchAdvice& advice);
 FEDLB_API std::string PrintAdvice(const BatchSplit& split);
 
+// A page with what was measured, the fits and their intervals: one HTML file
+// that loads nothing from elsewhere.
+FEDLB_API absl::StatusOr<std::string> RenderProfileReport(
+    const DeviceProfile& profile);
+
 struct ProfileOptions {
   // The largest batch size to look at; 0 for as many as fit, steps of which
   // take seconds.

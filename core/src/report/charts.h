@@ -20,7 +20,9 @@ namespace fedlb {
 //   the points carry samples, seconds and, where there is a clock,
 //   virtual_seconds, too; with low and high in the points a band is filled
 //   between these. `critical` lists [first, last] of shaded rounds,
-//   `level` {name, value} is a horizontal line.
+//   `level` {name, value} is a horizontal line. With `x` the points' rounds are
+//   something else that it names, drawn over a `logarithmic` axis if that is
+//   set.
 // kind "band": three such series, the space between the outer ones filled.
 // kind "area": the same with points {x, value}.
 // kind "bars": labels, and series {name, color, values}.

@@ -135,7 +135,7 @@
   }
 
   function axisTitle(spec) {
-    return spec.kind === 'area' ? spec.x : AXES[columnOf(spec)].toLowerCase();
+    return spec.x ?? AXES[columnOf(spec)].toLowerCase();
   }
 
   function scales(spec) {
@@ -155,7 +155,7 @@
     }
     return {
       x: {
-        type: 'linear',
+        type: spec.logarithmic ? 'logarithmic' : 'linear',
         ...extent(spec),
         title: title(axisTitle(spec)),
         grid: {...lines, drawOnChartArea: false},

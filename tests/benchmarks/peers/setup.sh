@@ -3,7 +3,7 @@
 set -euo pipefail
 
 readonly torch_version=2.11.0
-readonly peers=(pfl fluke fedlab flower)
+readonly peers=(pfl fluke fedlab flower lightning)
 # What each peer's environment adds to PyTorch and NumPy.
 # shellcheck disable=SC2034  # read through the name of the peer
 readonly pfl_requirements=('pfl==0.6.0' 'multiprocess<0.71')
@@ -16,6 +16,8 @@ readonly fedlab_requirements=(
 readonly fedlab_alone='fedlab==1.3.0'
 # shellcheck disable=SC2034
 readonly flower_requirements=('flwr[simulation]==1.41.0')
+# shellcheck disable=SC2034
+readonly lightning_requirements=('lightning==2.6.6' torchvision)
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
 readonly root
