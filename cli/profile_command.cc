@@ -82,6 +82,26 @@ void SetUpProfile(CLI::App& app, ParsedCommand& parsed) {
       ->check(batch_sizes)
       ->needs(devices)
       ->type_name("N");
+  CLI::Option* bandwidth =
+      profile
+          ->add_option("--bandwidth-mbit", flags->bandwidth_mbit,
+                       "Predict what rounds take over links of this many "
+                       "Mbit/s (default: as the transport measures itself, if "
+                       "anything travels over it)")
+          ->check(CLI::PositiveNumber)
+          ->type_name("X");
+  profile
+      ->add_option("--latency-ms", flags->latency_ms,
+                   "Milliseconds that a message takes over these links besides")
+      ->check(CLI::NonNegativeNumber)
+      ->needs(bandwidth)
+      ->type_name("X");
+  profile
+      ->add_option("--compression", flags->compression,
+                   "By how much what clients send is compressed")
+      ->check(CLI::Range(1.0, 1e9))
+      ->capture_default_str()
+      ->type_name("X");
   AddCommand(*profile, flags, true, parsed);
 }
 

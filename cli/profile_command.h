@@ -25,6 +25,10 @@ struct ProfileFlags {
   std::string advice;                // file for the TOML fragment
   std::vector<std::string> devices;  // profiles measured elsewhere
   int64_t global_batch = 0;
+  // Of a network on paper; below 0: what the transport measures.
+  double latency_ms = -1;
+  double bandwidth_mbit = -1;
+  double compression = 1;
 };
 
 void SetUpProfile(CLI::App& app, ParsedCommand& parsed);

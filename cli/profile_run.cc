@@ -197,6 +197,43 @@ std::string NoiseText(const NoiseProfile& noise) {
           : "");
 }
 
+// What rounds take to move the model; "" where no link is known.
+std::string DescribeCommunication(const ProfileFlags& flags,
+                                  const DeviceProfile& profile,
+                                  double step_seconds, Json& data) {
+  LinkModel link = profile.link;
+  if (flags.bandwidth_mbit > 0) {
+    link.bytes_per_second = flags.bandwidth_mbit * 1e6 / 8;
+    link.latency_seconds = std::max(0.0, flags.latency_ms) / 1000;
+  }
+  if (std::isnan(link.bytes_per_second)) {
+    data = Json();
+    return "";
+  }
+  Json rounds = Json::array();
+  std::vector<std::vector<std::string>> rows;
+  for (const CommunicationTime& time : PredictCommunication(
+           profile.model_bytes, link, flags.compression, step_seconds)) {
+    rounds.push_back({{"clients", time.clients},
+                      {"star_seconds", time.star_seconds},
+                      {"ring_seconds", time.ring_seconds},
+                      {"star_share", time.star_share},
+                      {"ring_share", time.ring_share}});
+    rows.push_back(
+        {FormatCount(time.clients), FormatNumber(time.star_seconds, 3),
+         Percent(time.star_share), FormatNumber(time.ring_seconds, 3),
+         Percent(time.ring_share)});
+  }
+  data = {{"source", flags.bandwidth_mbit > 0 ? "flags" : "transport"},
+          {"latency_ms", 1000 * link.latency_seconds},
+          {"bytes_per_second", link.bytes_per_second},
+          {"compression", flags.compression},
+          {"step_seconds", step_seconds},
+          {"rounds", std::move(rounds)}};
+  return FormatTable(
+      {"CLIENTS", "STAR s", "OF A ROUND", "RING s", "OF A ROUND"}, rows);
+}
+
 // The measured sizes, or those that were asked for.
 std::vector<int64_t> SizesToPredict(const ProfileFlags& flags,
                                     const DeviceProfile& profile) {
@@ -357,6 +394,7 @@ absl::Status RunProfile(const ProfileFlags& flags, CommandContext& context,
       {"memory", MemoryLine(profile, models.memory)},
       {"largest safe batch", SafeText(profile)}};
   result.data["advised_batch"] = Json();
+  double advised_step_seconds = std::nan("");
   if (!flags.memory_only) {
     FEDLB_ASSIGN_OR_RETURN(const BatchAdvice advice,
                            AdviseBatch(profile, models));
@@ -365,6 +403,8 @@ absl::Status RunProfile(const ProfileFlags& flags, CommandContext& context,
           WriteFileDurably(flags.advice, PrintAdvice(advice)));
     }
     result.data["advised_batch"] = advice.batch_size;
+    advised_step_seconds =
+        Predict(profile, models, advice.batch_size).step_seconds.value;
     result.data["advice"] = {{"batch_size", advice.batch_size},
                              {"diminishing_from", advice.diminishing_from},
                              {"noise_scale", advice.noise_scale},
@@ -393,6 +433,11 @@ absl::Status RunProfile(const ProfileFlags& flags, CommandContext& context,
     absl::StrAppend(&result.text, "\n", MeasuredTable(profile, models.time));
   }
   absl::StrAppend(&result.text, "\n", PredictionTable(profile, predictions));
+  const std::string communication = DescribeCommunication(
+      flags, profile, advised_step_seconds, result.data["communication"]);
+  if (!communication.empty()) {
+    absl::StrAppend(&result.text, "\n", communication);
+  }
   return absl::OkStatus();
 }
 

@@ -20,17 +20,6 @@ constexpr const char* kNames[] = {
 // In a saved state, where there is no finite score.
 constexpr double kNoScore = std::numeric_limits<double>::lowest();
 
-double Dot(const TensorList& a, const TensorList& b) {
-  double sum = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    sum += a[i].reshape({-1})
-               .to(at::kDouble)
-               .dot(b[i].reshape({-1}).to(at::kDouble))
-               .item<double>();
-  }
-  return sum;
-}
-
 double Ratio(double a, double b) { return b > 0 ? a / b : 0; }
 
 double Cosine(double product, double energy_a, double energy_b) {

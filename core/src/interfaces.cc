@@ -277,6 +277,13 @@ absl::Status Transport::RunRound(const RoundTask& task,
                        [&] { return DoRunRound(task, cohort, sink); });
 }
 
+absl::StatusOr<double> Transport::Probe(int64_t bytes) {
+  if (!open_) {
+    return absl::FailedPreconditionError("the transport is not open");
+  }
+  return CatchAsStatusOr("transport", [&] { return DoProbe(bytes); });
+}
+
 void Transport::Close() {
   if (std::exchange(open_, false)) {
     DoClose();

@@ -23,6 +23,12 @@ namespace {
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
+// Of the power iteration for the curvature, as in ABSA's published code; and
+// how far it looks, in relation to the norm of the weights.
+constexpr int kPowerIterations = 10;
+constexpr double kPowerTolerance = 1e-2;
+constexpr double kCurvatureStep = 1e-3;
+
 // Who took how long.
 class TimingObserver final : public UpdateObserver {
  public:
@@ -119,8 +125,13 @@ absl::StatusOr<ScalarMap> RoundRunner::Run(
 
   FEDLB_ASSIGN_OR_RETURN(const std::optional<CollectedPair> pair,
                          CollectDisplacement(task, cohort));
-  ScalarMap simulated;
-  const SimulatedRound played = Simulate(task, cohort, simulated);
+  ScalarMap beforehand;
+  if (f.batch_policy->WantsCurvature(round)) {
+    FEDLB_ASSIGN_OR_RETURN(const std::optional<double> curvature,
+                           EstimateCurvature(task, cohort));
+    beforehand["curvature"] = curvature.value_or(kNone);
+  }
+  const SimulatedRound played = Simulate(task, cohort, beforehand);
   cohort = played.answering;
   std::vector<int64_t> clients;
   clients.reserve(cohort.size());
@@ -154,7 +165,7 @@ absl::StatusOr<ScalarMap> RoundRunner::Run(
   FEDLB_RETURN_IF_ERROR(CheckSurvivors(result, played.absent));
 
   ScalarMap metrics = result.scalar_means;
-  metrics.insert(simulated.begin(), simulated.end());
+  metrics.insert(beforehand.begin(), beforehand.end());
   FEDLB_ASSIGN_OR_RETURN(const bool applied, CloseRound(task, metrics));
   if (applied) {
     RecordNoise(noise, result.aggregate, metrics);
@@ -306,21 +317,13 @@ RoundRunner::CollectDisplacement(const RoundTask& task,
   pair_task.lr = task.lr;
   pair_task.weights = task.weights;
   pair_task.buffers = task.buffers;
-  UpdateSink sink(pair_task, {client}, f.model->parameter_layout(),
-                  f.model->buffer_layout(), f.config.update_gate, /*window=*/1,
-                  *f.compressor, *f.aggregator, {});
-  // The pair leaves no trace in the client's state.
-  absl::Cleanup rollback = [&f] { f.host->states().Rollback(); };
-  const ClientAssignment assignment = {client, request->small_batch_size};
-  FEDLB_RETURN_IF_ERROR(f.transport->RunRound(
-      pair_task, absl::MakeConstSpan(&assignment, 1), sink));
-  FEDLB_ASSIGN_OR_RETURN(RoundResult result, sink.Finish());
-  if (result.num_survivors == 0) {
-    f.logger->Warning(
-        absl::StrCat("round ", task.round, ": no displacement from client ",
-                     client, ": ", result.dropped.front().second.message()));
+  FEDLB_ASSIGN_OR_RETURN(
+      std::optional<RoundResult> answer,
+      AskOneClient(pair_task, {client, request->small_batch_size}));
+  if (!answer.has_value()) {
     return std::nullopt;
   }
+  RoundResult& result = *answer;
   CollectedPair collected;
   collected.context = std::move(context);
   collected.context.batch_size = result.num_examples;
@@ -330,6 +333,81 @@ RoundRunner::CollectDisplacement(const RoundTask& task,
                     request->small_steps};
   collected.num_samples = result.num_samples;
   return collected;
+}
+
+absl::StatusOr<std::optional<RoundResult>> RoundRunner::AskOneClient(
+    const RoundTask& task, const ClientAssignment& assignment) {
+  Federation& f = federation_;
+  UpdateSink sink(task, {assignment.client}, f.model->parameter_layout(),
+                  f.model->buffer_layout(), f.config.update_gate, /*window=*/1,
+                  *f.compressor, *f.aggregator, {});
+  // It leaves no trace in the client's state.
+  absl::Cleanup rollback = [&f] { f.host->states().Rollback(); };
+  FEDLB_RETURN_IF_ERROR(
+      f.transport->RunRound(task, absl::MakeConstSpan(&assignment, 1), sink));
+  FEDLB_ASSIGN_OR_RETURN(RoundResult result, sink.Finish());
+  if (result.num_survivors == 0) {
+    f.logger->Warning(absl::StrCat(
+        "round ", task.round, ": client ", assignment.client,
+        " did not answer: ", result.dropped.front().second.message()));
+    return std::nullopt;
+  }
+  return result;
+}
+
+// H v is (g(w + h v) - g(w)) / h up to terms in h, for a unit vector v. The
+// batch stays the same because the client's state does.
+absl::StatusOr<std::optional<double>> RoundRunner::EstimateCurvature(
+    const RoundTask& task, const std::vector<ClientAssignment>& cohort) {
+  RandomStream random({.seed = federation_.context.seed,
+                       .purpose = "curvature",
+                       .round = task.round});
+  const ClientAssignment& assignment =
+      cohort[static_cast<size_t>(random.Below(cohort.size()))];
+  RoundTask probe;
+  probe.round = task.round;
+  probe.work = {.kind = RoundWork::Kind::kGradient};
+  probe.lr = task.lr;
+  probe.buffers = task.buffers;
+  probe.aux = task.aux;
+  probe.scalars = task.scalars;
+  probe.weights = task.weights;
+  FEDLB_ASSIGN_OR_RETURN(std::optional<RoundResult> at_weights,
+                         AskOneClient(probe, assignment));
+  if (!at_weights.has_value()) {
+    return std::nullopt;
+  }
+  // The gradient has a part in every direction of curvature; nothing random is
+  // needed to begin with.
+  TensorList direction = Clone(at_weights->aggregate);
+  const double weight_norm = std::sqrt(SquaredNorm(task.weights));
+  double eigenvalue = 0;
+  for (int i = 0; i < kPowerIterations; ++i) {
+    const double norm = std::sqrt(SquaredNorm(direction));
+    if (!(norm > 0) || !std::isfinite(norm)) {
+      return std::nullopt;
+    }
+    Scale(1 / norm, direction);
+    const double step = kCurvatureStep * std::max(1.0, weight_norm);
+    probe.weights = Clone(task.weights);
+    AddScaled(direction, step, probe.weights);
+    FEDLB_ASSIGN_OR_RETURN(std::optional<RoundResult> beside,
+                           AskOneClient(probe, assignment));
+    if (!beside.has_value()) {
+      return std::nullopt;
+    }
+    TensorList product = std::move(beside->aggregate);
+    AddScaled(at_weights->aggregate, -1, product);
+    Scale(1 / step, product);
+    const double before = eigenvalue;
+    eigenvalue = Dot(direction, product);
+    if (std::abs(eigenvalue - before) <=
+        kPowerTolerance * std::abs(eigenvalue)) {
+      break;
+    }
+    direction = std::move(product);
+  }
+  return eigenvalue;
 }
 
 absl::Status RoundRunner::ApplyAggregate(

@@ -58,6 +58,15 @@ class RoundRunner {
   // wanted or the client was lost.
   absl::StatusOr<std::optional<CollectedPair>> CollectDisplacement(
       const RoundTask& task, const std::vector<ClientAssignment>& cohort);
+  // The largest eigenvalue of the Hessian, by power iteration on differences of
+  // the gradient of one batch of one client of the cohort; nullopt when that
+  // client was lost or the loss is flat.
+  absl::StatusOr<std::optional<double>> EstimateCurvature(
+      const RoundTask& task, const std::vector<ClientAssignment>& cohort);
+  // The gradient of the batch that comes next for a client, which it stays.
+  // nullopt when the client was lost. The task's work is a gradient.
+  absl::StatusOr<std::optional<RoundResult>> AskOneClient(
+      const RoundTask& task, const ClientAssignment& assignment);
   // Who answers in the simulation, and when.
   SimulatedRound Simulate(const RoundTask& task,
                           const std::vector<ClientAssignment>& cohort,

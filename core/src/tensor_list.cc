@@ -180,6 +180,17 @@ TensorList MeanOf(const std::vector<TensorList>& lists) {
   return mean;
 }
 
+double Dot(const TensorList& a, const TensorList& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    sum += a[i].reshape({-1})
+               .to(at::kDouble)
+               .dot(b[i].reshape({-1}).to(at::kDouble))
+               .item<double>();
+  }
+  return sum;
+}
+
 double SquaredNorm(const TensorList& tensors) {
   double sum = 0;
   for (const at::Tensor& tensor : tensors) {

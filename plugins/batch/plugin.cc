@@ -3,6 +3,7 @@
 #include "fedlb/plugin.h"
 
 #include "batch/constant.h"
+#include "batch/curvature.h"
 #include "batch/noise_scale.h"
 #include "batch/per_client.h"
 #include "batch/proportional.h"
@@ -12,6 +13,7 @@ namespace {
 
 void RegisterComponents(PluginRegistrar& registrar) {
   registrar.Add<Constant>();
+  registrar.Add<Curvature>();
   registrar.Add<NoiseScale>();
   registrar.Add<PerClient>();
   registrar.Add<Proportional>();

@@ -146,6 +146,26 @@ TEST(BatchSplitTest, RefusesWhatDoesNotBelongTogether) {
             std::string::npos);
 }
 
+// 1 MB over 10 MB/s with 5 ms: a star of 10 takes 0.01 + 10 * 2 MB / 10 MB/s, a
+// ring 18 * (0.005 + 0.1 MB / 10 MB/s).
+TEST(CommunicationTest, StarsAndRings) {
+  const auto times = PredictCommunication(
+      1000000, {.latency_seconds = 0.005, .bytes_per_second = 1e7}, 1, 0.27);
+  ASSERT_EQ(times.size(), 7U);
+  EXPECT_EQ(times[0].clients, 1);
+  EXPECT_NEAR(times[0].star_seconds, 0.21, 1e-12);
+  EXPECT_EQ(times[0].ring_seconds, 0);
+  EXPECT_EQ(times[1].clients, 10);
+  EXPECT_NEAR(times[1].star_seconds, 2.01, 1e-12);
+  EXPECT_NEAR(times[1].ring_seconds, 0.27, 1e-12);
+  EXPECT_NEAR(times[1].ring_share, 0.5, 1e-12);
+  EXPECT_EQ(times[6].clients, 1000000);
+  // Only what clients send is compressed.
+  const auto compressed = PredictCommunication(
+      1000000, {.latency_seconds = 0.005, .bytes_per_second = 1e7}, 100, 0.27);
+  EXPECT_NEAR(compressed[1].star_seconds, 0.01 + 10 * 1.01e6 / 1e7, 1e-12);
+}
+
 TEST(DeviceProfileTest, ComesBackFromJson) {
   DeviceProfile profile = Device(1e-3, 1e-4);
   profile.points[2].tag_bytes[1] = 77;

@@ -8,6 +8,7 @@
 #include "gtest/gtest.h"
 
 #include "batch/constant.h"
+#include "batch/curvature.h"
 #include "batch/noise_scale.h"
 #include "batch/per_client.h"
 #include "batch/proportional.h"
@@ -114,6 +115,36 @@ TEST(NoiseScaleTest, GoesOnFromItsState) {
   EXPECT_EQ(SizeOf(*copy), 100);
   EXPECT_FALSE(copy->LoadState({}).ok());
   EXPECT_FALSE(copy->LoadState({.scalars = {{"batch_size", 5000}}}).ok());
+}
+
+TEST(CurvatureTest, DoublesAsTheLossFlattens) {
+  const auto policy = *Curvature::Create(
+      {.batch_size = 32, .max_batch_size = 200, .every = 5, .patience = 3},
+      ContextOf(4));
+  const auto look = [&policy](double eigenvalue) {
+    ASSERT_TRUE(policy->ObserveRound(0, {{"curvature", eigenvalue}}).ok());
+  };
+  EXPECT_TRUE(policy->WantsCurvature(0));
+  EXPECT_FALSE(policy->WantsCurvature(4));
+  look(10);  // the first is the reference
+  look(5.1);
+  EXPECT_EQ(SizeOf(*policy), 32);
+  look(5);
+  EXPECT_EQ(SizeOf(*policy), 64);
+  look(4);
+  look(std::nan(""));  // no look
+  look(4);
+  EXPECT_EQ(SizeOf(*policy), 64);
+  look(4);  // the third without a change
+  EXPECT_EQ(SizeOf(*policy), 128);
+  const auto copy = *Curvature::Create(
+      {.batch_size = 32, .max_batch_size = 200, .every = 5, .patience = 3},
+      ContextOf(4));
+  ASSERT_TRUE(copy->LoadState(policy->SaveState()).ok());
+  ASSERT_TRUE(copy->ObserveRound(0, {{"curvature", 2}}).ok());
+  EXPECT_EQ(SizeOf(*copy), 200);
+  EXPECT_FALSE(copy->WantsCurvature(0));  // there is nothing left to decide
+  EXPECT_FALSE(copy->LoadState({}).ok());
 }
 
 // Seconds of a round with `samples` on a device that does `speed` a second.

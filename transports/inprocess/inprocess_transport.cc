@@ -5,7 +5,11 @@
 #include <thread>
 #include <utility>
 
+#include <ATen/ops/zeros.h>
+
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "fedlb/status.h"
 
 namespace fedlb::inprocess {
@@ -68,6 +72,24 @@ absl::Status InprocessTransport::DoRunRound(
     }
   });
   return absl::OkStatus();
+}
+
+absl::StatusOr<double> InprocessTransport::DoProbe(int64_t bytes) {
+  if (!wire_) {
+    return absl::UnimplementedError(
+        "clients share the server's memory, and nothing travels; set "
+        "transport.wire = true to send everything through its bytes");
+  }
+  RoundTask task;
+  task.weights = {at::zeros({(bytes + 3) / 4})};
+  Update update;
+  update.groups[kParametersGroup] = task.weights;
+  const absl::Time start = absl::Now();
+  FEDLB_ASSIGN_OR_RETURN(const std::string sent, EncodeTask(task));
+  FEDLB_RETURN_IF_ERROR(DecodeTask(sent).status());
+  FEDLB_ASSIGN_OR_RETURN(const std::string answer, EncodeUpdate(update));
+  FEDLB_RETURN_IF_ERROR(DecodeUpdate(answer).status());
+  return absl::ToDoubleSeconds(absl::Now() - start);
 }
 
 absl::StatusOr<Update> InprocessTransport::RunClient(

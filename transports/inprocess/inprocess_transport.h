@@ -45,6 +45,8 @@ class InprocessTransport final : public Transport {
                           absl::Span<const ClientAssignment> cohort,
                           UpdateSink& sink) override;
 
+  absl::StatusOr<double> DoProbe(int64_t bytes) override;
+
   absl::StatusOr<Update> RunClient(ClientWorker& worker, const RoundTask& task,
                                    absl::string_view encoded_task,
                                    const ClientAssignment& assignment);

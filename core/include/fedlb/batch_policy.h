@@ -25,6 +25,11 @@ class FEDLB_API BatchPolicy : public Component {
   // Examples per local step of `client` in `round`, at least 1.
   absl::StatusOr<int64_t> BatchSize(int64_t round, int64_t client);
 
+  // Whether the metrics of `round` should hold "curvature", the largest
+  // eigenvalue of the Hessian of the loss over one client's batch at the
+  // weights that the round begins with. It takes some gradients of one client.
+  virtual bool WantsCurvature(int64_t /*round*/) const { return false; }
+
   // Called after each round for every client whose update counted, in the order
   // of the cohort: what it did with and how long it took, on the clock of
   // [simulation] where there is one, and as it was measured otherwise.

@@ -68,6 +68,9 @@ class FEDLB_API BatchCurve {
   enum class Shape { kLinear, kKnee, kSegments };
 
   BatchCurve() = default;
+  // A line, whatever the others' error.
+  static absl::StatusOr<BatchCurve> FitLine(
+      std::vector<std::pair<int64_t, double>> points);
   // From points (batch size, value), the batch sizes distinct, the values
   // positive. Errors count in relation to the values.
   //
@@ -136,6 +139,13 @@ struct NoiseProfile {
   std::vector<Point> curve;
 };
 
+// A message of n bytes takes latency + n / bandwidth (Hockney's alpha and
+// beta), each way. NaN where unknown.
+struct LinkModel {
+  double latency_seconds = std::numeric_limits<double>::quiet_NaN();
+  double bytes_per_second = std::numeric_limits<double>::quiet_NaN();
+};
+
 // Everything that one device told about itself.
 struct DeviceProfile {
   std::string model;
@@ -157,6 +167,8 @@ struct DeviceProfile {
   int64_t batches_per_step = 1;
   std::vector<ProfilePoint> points;  // by batch size
   NoiseProfile noise;
+  // Of the transport, where it measures itself.
+  LinkModel link;
   // Training steps that were run, and what all of it took.
   int64_t probe_steps = 0;
   double probe_seconds = 0;
@@ -213,6 +225,26 @@ struct BatchAdvice {
 // kOutOfMemory when nothing fits; kInvalidArgument without times.
 FEDLB_API absl::StatusOr<BatchAdvice> AdviseBatch(const DeviceProfile& profile,
                                                   const ProfileModels& models);
+
+// What a round of `clients` clients takes to move the model.
+struct CommunicationTime {
+  int64_t clients = 0;
+  // Over a star, whose server has one link for all, and by a ring all-reduce:
+  //   star  2 latency + N (M + M / r) / bandwidth
+  //   ring  2 (N - 1) (latency + M / (r N bandwidth))
+  // with M the bytes of the model and r the compression ratio of what clients
+  // send.
+  double star_seconds = 0;
+  double ring_seconds = 0;
+  // Of a round with one step of `step_seconds`.
+  double star_share = 0;
+  double ring_share = 0;
+};
+
+// For 1, 10, 100, ... 1,000,000 clients.
+FEDLB_API std::vector<CommunicationTime> PredictCommunication(
+    int64_t model_bytes, const LinkModel& link, double compression,
+    double step_seconds);
 
 // A global batch shared out so that devices of different speed finish a step at
 // the same time, each within its memory.

@@ -59,6 +59,9 @@ FEDLB_API void Scale(double factor, TensorList& tensors);
 // The element-wise mean of one or more lists of the same shapes.
 FEDLB_API TensorList MeanOf(const std::vector<TensorList>& lists);
 
+// Sum of products over all elements, accumulated in double; same shapes.
+FEDLB_API double Dot(const TensorList& a, const TensorList& b);
+
 // Sum of squares over all elements of all tensors, accumulated in double. Not
 // finite exactly when some element is not finite (or is beyond 1e150).
 FEDLB_API double SquaredNorm(const TensorList& tensors);

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "fedlb/client_host.h"
 #include "fedlb/component.h"
@@ -41,6 +42,12 @@ class FEDLB_API Transport : public Component {
                         absl::Span<const ClientAssignment> cohort,
                         UpdateSink& sink);
 
+  // Sends `bytes` to a client and has as many sent back, as a round's tensors
+  // are. Returns the seconds from beginning to end.
+  //
+  // kUnimplemented: nothing travels here; kFailedPrecondition: not open.
+  absl::StatusOr<double> Probe(int64_t bytes);
+
   // Ends connections and threads of the transport; safe to call twice.
   void Close();
 
@@ -53,6 +60,9 @@ class FEDLB_API Transport : public Component {
   virtual absl::Status DoRunRound(const RoundTask& task,
                                   absl::Span<const ClientAssignment> cohort,
                                   UpdateSink& sink) = 0;
+  virtual absl::StatusOr<double> DoProbe(int64_t /*bytes*/) {
+    return absl::UnimplementedError("this transport does not measure itself");
+  }
   virtual void DoClose() {}
 
   bool open_ = false;

@@ -226,12 +226,7 @@ absl::string_view BatchCurve::ShapeName(Shape shape) {
 }
 
 absl::StatusOr<BatchCurve> BatchCurve::Fit(Points points) {
-  FEDLB_RETURN_IF_ERROR(CheckPoints(points));
-  BatchCurve curve;
-  curve.points_ = std::move(points);
-  curve.coefficients_ =
-      *FitSmooth(curve.points_, Shape::kLinear, curve.points_);
-  curve.error_ = CrossValidate(curve.points_, Shape::kLinear);
+  FEDLB_ASSIGN_OR_RETURN(BatchCurve curve, FitLine(std::move(points)));
   for (const Shape shape : {Shape::kKnee, Shape::kSegments}) {
     const double error = CrossValidate(curve.points_, shape);
     if (!(error < kDraw * curve.error_ - kRounding)) {
@@ -248,6 +243,16 @@ absl::StatusOr<BatchCurve> BatchCurve::Fit(Points points) {
     curve.shape_ = shape;
     curve.error_ = error;
   }
+  return curve;
+}
+
+absl::StatusOr<BatchCurve> BatchCurve::FitLine(Points points) {
+  FEDLB_RETURN_IF_ERROR(CheckPoints(points));
+  BatchCurve curve;
+  curve.points_ = std::move(points);
+  curve.coefficients_ =
+      *FitSmooth(curve.points_, Shape::kLinear, curve.points_);
+  curve.error_ = CrossValidate(curve.points_, Shape::kLinear);
   return curve;
 }
 

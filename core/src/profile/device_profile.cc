@@ -43,6 +43,8 @@ void ForEachField(Profile& profile, Field&& field) {
   field("largest_safe_batch", profile.largest_safe_batch);
   field("largest_safe_was_run", profile.largest_safe_was_run);
   field("largest_safe_is_limit", profile.largest_safe_is_limit);
+  field("link_latency_seconds", profile.link.latency_seconds);
+  field("link_bytes_per_second", profile.link.bytes_per_second);
 }
 
 template <typename Point, typename Field>

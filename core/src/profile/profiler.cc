@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "fedlb/status.h"
+#include "profile/communication.h"
 #include "profile/machine.h"
 #include "profile/step_probe.h"
 #include "stopwatch.h"
@@ -181,6 +182,12 @@ absl::StatusOr<DeviceProfile> Profiler::Run() {
   profile_.evaluation_bytes = probe_->evaluation_bytes();
   FEDLB_RETURN_IF_ERROR(CheckEvaluation());
 
+  absl::StatusOr<LinkModel> link = MeasureLink(*federation_.transport);
+  if (link.ok()) {
+    profile_.link = *link;
+  } else if (!absl::IsUnimplemented(link.status())) {
+    return Annotate(link.status(), "[transport]");
+  }
   FEDLB_RETURN_IF_ERROR(Climb());
   if (profile_.points.empty()) {
     return Infeasible();
