@@ -78,6 +78,8 @@ def measure(fedlb, model, optimizer, args):
         others = [run(command + settings(model, optimizer, 1, 64))[0]
                   for _ in range(2)]
         for i, prediction in enumerate(data["predictions"]):
+            if prediction["step_ms"] is None:
+                continue
             steps = [prediction["step_ms"]] + [
                 o["data"]["predictions"][i]["step_ms"] for o in others]
             prediction["step_ms"] = statistics.median(steps)

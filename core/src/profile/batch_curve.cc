@@ -59,28 +59,45 @@ double SegmentValue(const Points& points, double batch_size) {
   return AlongLine(points[i], points[i + 1], batch_size);
 }
 
-// The same where the points are free of noise and come from lines that meet: a
-// segment between two others is taken to bend once, where the others' lines
-// meet, if they meet within it.
+// By how much segment i's end lies above the line of the segment before it,
+// where that line meets the one of the segment after it within segment i: the
+// curve bends there once. 0 where they do not meet in it.
+double BendIn(const Points& points, size_t i) {
+  const double at_end = points[i + 1].second -
+                        AlongLine(points[i - 1], points[i],
+                                  static_cast<double>(points[i + 1].first));
+  const double at_begin =
+      points[i].second - AlongLine(points[i + 1], points[i + 2],
+                                   static_cast<double>(points[i].first));
+  return at_begin * at_end > 0 ? at_end : 0;
+}
+
+// The same where the points are free of noise and come from lines that meet.
 double KinkedValue(const Points& points, double batch_size) {
   const double chord = SegmentValue(points, batch_size);
   const size_t i = SegmentOf(points, batch_size);
-  if (i == 0 || i + 2 >= points.size()) {
+  if (i == 0) {
     return chord;
   }
   const double left = AlongLine(points[i - 1], points[i], batch_size);
-  const double right = AlongLine(points[i + 1], points[i + 2], batch_size);
-  // How far each line is off at the other end of the segment.
-  const double gap_at_end = points[i + 1].second -
-                            AlongLine(points[i - 1], points[i],
-                                      static_cast<double>(points[i + 1].first));
-  const double gap_at_begin =
-      points[i].second - AlongLine(points[i + 1], points[i + 2],
-                                   static_cast<double>(points[i].first));
-  if (gap_at_begin * gap_at_end <= 0) {
+  if (i + 2 < points.size()) {
+    const double bend = BendIn(points, i);
+    const double right = AlongLine(points[i + 1], points[i + 2], batch_size);
+    return bend > 0   ? std::max(left, right)
+           : bend < 0 ? std::min(left, right)
+                      : chord;
+  }
+  // In the last segment: between the line before it, which is right up to a
+  // bend, and the chord, which is right at the end. If the line before it is
+  // bent itself, the chord alone.
+  if (batch_size > static_cast<double>(points[i + 1].first) ||
+      (i > 1 && BendIn(points, i - 1) != 0)) {
     return chord;
   }
-  return gap_at_end > 0 ? std::max(left, right) : std::min(left, right);
+  const auto begin = static_cast<double>(points[i].first);
+  const double part =
+      (batch_size - begin) / (static_cast<double>(points[i + 1].first) - begin);
+  return part * chord + (1 - part) * left;
 }
 
 double SmoothValue(const Coefficients& c, double batch_size) {

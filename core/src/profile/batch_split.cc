@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstdlib>
 #include <limits>
 #include <numeric>
 #include <string>
@@ -76,6 +78,36 @@ absl::StatusOr<std::vector<Device>> Read(
   return devices;
 }
 
+// Takes from who would be last, or gives to who would be first, until `sizes`
+// add up to `total`. One by one in the end: there is much to move only where
+// more examples take no more time.
+void Balance(const std::vector<Device>& devices, int64_t total,
+             std::vector<int64_t>& sizes) {
+  const auto count = static_cast<int64_t>(sizes.size());
+  int64_t excess =
+      std::accumulate(sizes.begin(), sizes.end(), int64_t{0}) - total;
+  while (excess != 0) {
+    const bool take = excess > 0;
+    size_t chosen = sizes.size();
+    for (size_t k = 0; k < sizes.size(); ++k) {
+      if (take ? sizes[k] == 1 : sizes[k] == devices[k].largest) {
+        continue;
+      }
+      if (chosen == sizes.size() ||
+          (devices[k].Seconds(sizes[k]) >
+           devices[chosen].Seconds(sizes[chosen])) == take) {
+        chosen = k;
+      }
+    }
+    const int64_t room =
+        take ? sizes[chosen] - 1 : devices[chosen].largest - sizes[chosen];
+    const int64_t moved =
+        std::min(room, std::max<int64_t>(1, std::abs(excess) / (2 * count)));
+    sizes[chosen] -= take ? moved : -moved;
+    excess -= take ? moved : -moved;
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<BatchSplit> SplitBatch(
@@ -118,20 +150,7 @@ absl::StatusOr<BatchSplit> SplitBatch(
     (done >= global_batch ? enough : too_short) = middle;
   }
   std::vector<int64_t> sizes = sizes_within(enough);
-  int64_t excess =
-      std::accumulate(sizes.begin(), sizes.end(), int64_t{0}) - global_batch;
-  for (; excess > 0; --excess) {
-    // From who would be last.
-    size_t last = sizes.size();
-    for (size_t k = 0; k < sizes.size(); ++k) {
-      if (sizes[k] > 1 &&
-          (last == sizes.size() ||
-           devices[k].Seconds(sizes[k]) > devices[last].Seconds(sizes[last]))) {
-        last = k;
-      }
-    }
-    --sizes[last];
-  }
+  Balance(devices, global_batch, sizes);
 
   BatchSplit split;
   const int64_t equal = (global_batch + count - 1) / count;

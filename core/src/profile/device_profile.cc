@@ -18,6 +18,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr char kFormat[] = "fedlb.profile/1";
+constexpr double kLargestCount = int64_t{1} << 53;
 
 // One list of fields for writing and for reading. `field` is called with the
 // key and the member, times in milliseconds under their key.
@@ -99,8 +100,10 @@ class Reader {
   static bool Fits(const Json& value, double) {
     return value.is_number() && value.get<double>() >= 0;
   }
+  // More than double holds exactly is no count of anything here.
   static bool Fits(const Json& value, int64_t) {
-    return value.is_number_integer() && value.get<int64_t>() >= 0;
+    return value.is_number_integer() && value.get<double>() >= 0 &&
+           value.get<double>() <= kLargestCount;
   }
 
   void Refuse(const char* key, const std::string& what) {
