@@ -41,7 +41,8 @@ struct ProfilePoint {
   // The most that the process had resident (VmHWM), 0 where the system does not
   // tell.
   int64_t process_bytes = 0;
-  // Medians over the timed steps, in seconds; num_timed 0 where there is none.
+  // Of the timed steps, in seconds: medians of many, the least of a few;
+  // num_timed 0 where there is none.
   // A step is a whole round of one client in BSP, with the server's part of it,
   // and a local step otherwise.
   int64_t num_timed = 0;

@@ -26,13 +26,13 @@ constexpr int64_t kTimeGrowth = 2;
 
 // A step that would take longer is not run only to know its memory.
 constexpr double kLongStepSeconds = 10;
-// Steps of a batch size are timed until they fill so many seconds: at least
-// kMinTimed, of slow ones kMinSlowTimed, at most kMaxTimed.
+// Steps of a batch size are timed until they fill so many seconds, at least
+// kMinTimed and at most kMaxTimed. The first ones still take memory from the
+// system; of few steps the fastest counts, of many the median.
 constexpr double kTimedSeconds = 0.1;
-constexpr double kSlowStepSeconds = 0.2;
-constexpr int64_t kMinTimed = 3;
-constexpr int64_t kMinSlowTimed = 2;
+constexpr int64_t kMinTimed = 4;
 constexpr int64_t kMaxTimed = 100;
+constexpr size_t kFew = 8;
 
 // What is left of the machine's memory for everything else.
 constexpr double kProcessMargin = 0.1;
@@ -47,8 +47,11 @@ std::string NameIn(const ExperimentConfig& config, const char* section) {
   return name == nullptr ? "" : *name->As<std::string>();
 }
 
-double Median(std::vector<double> values) {
+double TypicalOf(std::vector<double> values) {
   std::sort(values.begin(), values.end());
+  if (values.size() < kFew) {
+    return values[0];
+  }
   const size_t middle = values.size() / 2;
   return values.size() % 2 == 1 ? values[middle]
                                 : (values[middle - 1] + values[middle]) / 2;
@@ -255,9 +258,8 @@ absl::Status Profiler::Time(ProfilePoint& point) {
   double seconds = 0;
   const auto enough = [&] {
     const auto count = static_cast<int64_t>(steps.size());
-    const bool slow = seconds > kSlowStepSeconds * static_cast<double>(count);
-    return count >= kMaxTimed || (count >= (slow ? kMinSlowTimed : kMinTimed) &&
-                                  seconds >= kTimedSeconds);
+    return count >= kMaxTimed ||
+           (count >= kMinTimed && seconds >= kTimedSeconds);
   };
   while (!enough()) {
     FEDLB_ASSIGN_OR_RETURN(const ProfilePoint step,
@@ -265,19 +267,19 @@ absl::Status Profiler::Time(ProfilePoint& point) {
     seconds += step.step_seconds;
     steps.push_back(step);
   }
-  const auto median = [&steps](double ProfilePoint::*field) {
+  const auto typical = [&steps](double ProfilePoint::*field) {
     std::vector<double> values;
     for (const ProfilePoint& step : steps) {
       values.push_back(step.*field);
     }
-    return Median(std::move(values));
+    return TypicalOf(std::move(values));
   };
   point.num_timed = static_cast<int64_t>(steps.size());
-  point.step_seconds = median(&ProfilePoint::step_seconds);
-  point.data_seconds = median(&ProfilePoint::data_seconds);
-  point.forward_seconds = median(&ProfilePoint::forward_seconds);
-  point.backward_seconds = median(&ProfilePoint::backward_seconds);
-  point.optimizer_seconds = median(&ProfilePoint::optimizer_seconds);
+  point.step_seconds = typical(&ProfilePoint::step_seconds);
+  point.data_seconds = typical(&ProfilePoint::data_seconds);
+  point.forward_seconds = typical(&ProfilePoint::forward_seconds);
+  point.backward_seconds = typical(&ProfilePoint::backward_seconds);
+  point.optimizer_seconds = typical(&ProfilePoint::optimizer_seconds);
   return absl::OkStatus();
 }
 
