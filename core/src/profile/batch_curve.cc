@@ -87,9 +87,9 @@ double KinkedValue(const Points& points, double batch_size) {
            : bend < 0 ? std::min(left, right)
                       : chord;
   }
-  // In the last segment: between the line before it, which is right up to a
-  // bend, and the chord, which is right at the end. If the line before it is
-  // bent itself, the chord alone.
+  // Where in the last segment a bend may be is not known: midway between the
+  // chord, right if it is at the beginning, and a curve that leaves the line
+  // before it by and by. If that line is bent itself, the chord alone.
   if (batch_size > static_cast<double>(points[i + 1].first) ||
       (i > 1 && BendIn(points, i - 1) != 0)) {
     return chord;
@@ -97,7 +97,7 @@ double KinkedValue(const Points& points, double batch_size) {
   const auto begin = static_cast<double>(points[i].first);
   const double part =
       (batch_size - begin) / (static_cast<double>(points[i + 1].first) - begin);
-  return part * chord + (1 - part) * left;
+  return chord + (left - chord) * (1 - part) / 2;
 }
 
 double SmoothValue(const Coefficients& c, double batch_size) {
@@ -322,6 +322,9 @@ absl::StatusOr<Estimate> BatchCurve::Predict(int64_t batch_size) const {
       estimate.low = std::min(estimate.low, beside);
       estimate.high = std::max(estimate.high, beside);
     };
+    if (points_.size() > 1) {
+      include(i);
+    }
     if (i > 0) {
       include(i - 1);
     }
