@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "fedlb/memory.h"
 #include "fedlb/status.h"
 #include "profile/communication.h"
 #include "profile/machine.h"
@@ -40,7 +41,7 @@ constexpr double kProcessMargin = 0.1;
 constexpr double kGuessMargin = 0.1;
 // Searching ends when the answer would grow by less than this share.
 constexpr double kCloseEnough = 0.01;
-constexpr int kMaxRefinements = 4;
+constexpr int kMaxRefinements = 8;
 
 std::string NameIn(const ExperimentConfig& config, const char* section) {
   const ConfigValue* name = config.components.at(section).Find("name");
@@ -74,8 +75,12 @@ class Profiler {
   absl::Status Refine();
   absl::Status Measure(int64_t batch_size, bool timed);
   absl::Status Time(ProfilePoint& point);
-  // Whether a step is predicted to fit and to take a reasonable time.
-  bool MayRun(int64_t batch_size) const;
+  // Whether a step larger than any so far would take too long to be run only to
+  // know its memory, and whether it fits by a careful guess.
+  bool TakesLong(int64_t batch_size) const;
+  bool SurelyFits(int64_t batch_size) const;
+  // From the largest that was run up to `wanted`.
+  int64_t LargestThatSurelyFits(int64_t wanted) const;
   // The largest batch size up to limit_ that the models let fit.
   absl::StatusOr<int64_t> LargestWithinBudgets() const;
   absl::Status Infeasible() const;
@@ -196,7 +201,10 @@ absl::StatusOr<DeviceProfile> Profiler::Run() {
     return Infeasible();
   }
   FEDLB_RETURN_IF_ERROR(Refine());
-  FEDLB_ASSIGN_OR_RETURN(profile_.largest_safe_batch, LargestWithinBudgets());
+  FEDLB_ASSIGN_OR_RETURN(const int64_t within, LargestWithinBudgets());
+  profile_.largest_safe_batch =
+      failed_ > 0 ? std::min(within, profile_.points.back().batch_size)
+                  : LargestThatSurelyFits(within);
   if (profile_.largest_safe_batch == 0) {
     return Infeasible();
   }
@@ -214,7 +222,7 @@ absl::Status Profiler::Climb() {
   const int64_t last_timed =
       options_.time ? std::min(limit_, options_.max_timed_batch) : 0;
   int64_t next = 1;
-  while (MayRun(next)) {
+  while (!TakesLong(next) && SurelyFits(next)) {
     const absl::Status measured = Measure(next, next <= last_timed);
     if (FailureOf(measured) == Failure::kOutOfMemory) {
       failed_ = next;
@@ -283,44 +291,60 @@ absl::Status Profiler::Time(ProfilePoint& point) {
   return absl::OkStatus();
 }
 
-bool Profiler::MayRun(int64_t batch_size) const {
-  if (profile_.points.empty()) {
+bool Profiler::TakesLong(int64_t batch_size) const {
+  return !profile_.points.empty() && batch_size > options_.max_timed_batch &&
+         step_seconds_ * static_cast<double>(batch_size) >
+             kLongStepSeconds *
+                 static_cast<double>(profile_.points.back().batch_size);
+}
+
+bool Profiler::SurelyFits(int64_t batch_size) const {
+  if (profile_.points.empty() ||
+      batch_size <= profile_.points.back().batch_size) {
     return true;
   }
   const ProfilePoint& last = profile_.points.back();
-  const double ratio =
-      static_cast<double>(batch_size) / static_cast<double>(last.batch_size);
-  if (ratio <= 1) {
-    return true;
+  // Without a second point: what comes and goes with a step grows no faster
+  // than the batch.
+  double per_example =
+      static_cast<double>(last.memory_bytes - profile_.resident_bytes) /
+      static_cast<double>(last.batch_size);
+  if (profile_.points.size() > 1) {
+    // Activations grow with the batch even where the peak does not yet, because
+    // it lies elsewhere.
+    const ProfilePoint& before = profile_.points[profile_.points.size() - 2];
+    const auto growth = [&last, &before](auto bytes_of) {
+      return static_cast<double>(bytes_of(last) - bytes_of(before)) /
+             static_cast<double>(last.batch_size - before.batch_size);
+    };
+    per_example = std::max(
+        growth([](const ProfilePoint& p) { return p.memory_bytes; }),
+        static_cast<double>(profile_.workers) *
+            growth([](const ProfilePoint& p) {
+              return p.tag_bytes[static_cast<size_t>(MemoryTag::kActivations)] +
+                     p.tag_bytes[static_cast<size_t>(MemoryTag::kBatch)];
+            }));
   }
-  if (batch_size > options_.max_timed_batch &&
-      step_seconds_ * ratio > kLongStepSeconds) {
-    return false;
-  }
-  const auto fits = [&](double bound, int64_t ProfilePoint::*bytes) {
-    if (bound <= 0) {
-      return true;
-    }
-    // What comes and goes with a step grows no faster than the batch; two
-    // points tell how much of it is fixed.
-    double guess = static_cast<double>(last.*bytes) +
-                   (ratio - 1) * static_cast<double>(last.memory_bytes -
-                                                     profile_.resident_bytes);
-    if (profile_.points.size() > 1) {
-      const ProfilePoint& before = profile_.points[profile_.points.size() - 2];
-      const double slope =
-          static_cast<double>(last.*bytes - before.*bytes) /
-          static_cast<double>(last.batch_size - before.batch_size);
-      const double added =
-          slope * static_cast<double>(batch_size - last.batch_size);
-      guess = std::min(guess, static_cast<double>(last.*bytes) +
-                                  (1 + kGuessMargin) * std::max(0.0, added));
-    }
-    return guess <= bound;
+  const double added = (1 + kGuessMargin) * std::max(0.0, per_example) *
+                       static_cast<double>(batch_size - last.batch_size);
+  const auto fits = [added](double bound, int64_t bytes) {
+    return bound <= 0 || static_cast<double>(bytes) + added <= bound;
   };
-  return fits(static_cast<double>(profile_.memory_budget),
-              &ProfilePoint::memory_bytes) &&
-         fits(process_limit_, &ProfilePoint::process_bytes);
+  return fits(static_cast<double>(profile_.memory_budget), last.memory_bytes) &&
+         fits(process_limit_, last.process_bytes);
+}
+
+int64_t Profiler::LargestThatSurelyFits(int64_t wanted) const {
+  if (SurelyFits(wanted)) {
+    return wanted;
+  }
+  int64_t good = profile_.points.back().batch_size;
+  int64_t bad = wanted;
+  while (bad - good > 1) {
+    const int64_t middle = good + (bad - good) / 2;
+    (SurelyFits(middle) ? good : bad) = middle;
+  }
+  return good;
 }
 
 absl::StatusOr<int64_t> Profiler::LargestWithinBudgets() const {
@@ -356,20 +380,24 @@ absl::StatusOr<int64_t> Profiler::LargestWithinBudgets() const {
 
 absl::Status Profiler::Refine() {
   for (int i = 0; i < kMaxRefinements; ++i) {
-    FEDLB_ASSIGN_OR_RETURN(const int64_t next, LargestWithinBudgets());
+    FEDLB_ASSIGN_OR_RETURN(const int64_t within, LargestWithinBudgets());
     const int64_t last = profile_.points.back().batch_size;
+    int64_t next = LargestThatSurelyFits(within);
+    if (failed_ > 0) {
+      // What was predicted to fit did not.
+      next = std::min(next, last + (failed_ - last) / 2);
+    }
     const double gain =
         static_cast<double>(next - last) / static_cast<double>(last);
-    const double seconds = step_seconds_ * (1 + gain);
-    if (gain < kCloseEnough || seconds > kLongStepSeconds) {
+    if (gain < kCloseEnough || TakesLong(next)) {
       return absl::OkStatus();
     }
     const absl::Status measured = Measure(next, false);
     if (FailureOf(measured) == Failure::kOutOfMemory) {
       failed_ = next;
-      continue;
+    } else {
+      FEDLB_RETURN_IF_ERROR(measured);
     }
-    FEDLB_RETURN_IF_ERROR(measured);
   }
   return absl::OkStatus();
 }
