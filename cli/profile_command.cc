@@ -38,8 +38,9 @@ void SetUpProfile(CLI::App& app, ParsedCommand& parsed) {
       ->delimiter(',')
       ->check(batch_sizes)
       ->type_name("N,...");
-  profile->add_flag("--memory-only", flags->memory_only,
-                    "Time nothing: fewer steps, and no advice");
+  CLI::Option* memory_only =
+      profile->add_flag("--memory-only", flags->memory_only,
+                        "Time nothing: fewer steps, and no advice");
   profile
       ->add_option("--noise-rounds", flags->noise_rounds,
                    "Rounds of training over which the gradient noise is "
@@ -82,6 +83,12 @@ void SetUpProfile(CLI::App& app, ParsedCommand& parsed) {
       ->check(batch_sizes)
       ->needs(devices)
       ->type_name("N");
+  for (const char* measured :
+       {"--memory", "--max-batch", "--predict", "--memory-only", "--output",
+        "--report", "--noise-rounds"}) {
+    devices->excludes(profile->get_option(measured));
+  }
+  memory_only->excludes(profile->get_option("--advice"));
   CLI::Option* bandwidth =
       profile
           ->add_option("--bandwidth-mbit", flags->bandwidth_mbit,

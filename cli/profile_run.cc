@@ -81,7 +81,7 @@ Json CurveJson(const BatchCurve& curve) {
 }
 
 std::string Percent(double share) {
-  return absl::StrFormat("%.1f %%", 100 * share);
+  return std::isnan(share) ? "-" : absl::StrFormat("%.1f %%", 100 * share);
 }
 
 std::string Milliseconds(double seconds) {

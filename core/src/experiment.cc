@@ -419,7 +419,8 @@ absl::StatusOr<DeviceProfile> FederatedExperiment::Profile(
   FEDLB_ASSIGN_OR_RETURN(federation_,
                          Federation::Create(config, registry, logger));
   absl::StatusOr<NoiseProfile> noise = ProfileNoise(*federation_, options);
-  if (FailureOf(noise.status()) == Failure::kOutOfMemory) {
+  if (!noise.ok() && FailureOf(noise.status()) != Failure::kInterrupted) {
+    // What was measured before is good without it.
     logger.Warning(absl::StrCat("the gradient noise was not measured: ",
                                 noise.status().message()));
     return profile;

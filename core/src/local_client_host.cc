@@ -23,7 +23,10 @@ LocalClientHost::~LocalClientHost() {
 }
 
 absl::Status LocalClientHost::StartWorkers(int64_t count) {
-  if (own_worker_ != nullptr) {
+  if (count < 1) {
+    return absl::InvalidArgumentError("at least one worker is needed");
+  }
+  if (own_worker_ != nullptr || !threads_.empty()) {
     return absl::FailedPreconditionError("the workers run already");
   }
   for (int64_t i = 1; i < count; ++i) {
@@ -32,7 +35,7 @@ absl::Status LocalClientHost::StartWorkers(int64_t count) {
   absl::StatusOr<std::unique_ptr<LocalClientWorker>> own = MakeWorker();
   absl::MutexLock lock(&mutex_);
   const auto all_ready = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return num_ready_ == count - 1;
+    return num_ready_ >= count - 1;
   };
   mutex_.Await(absl::Condition(&all_ready));
   FEDLB_RETURN_IF_ERROR(start_status_);

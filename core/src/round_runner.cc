@@ -187,6 +187,7 @@ absl::StatusOr<ScalarMap> RoundRunner::Run(
   state_.steps_per_client += result.max_local_steps;
   state_.samples += result.num_samples;
   state_.seconds += seconds;
+  state_.virtual_seconds += played.seconds;
   state_.dropped_updates +=
       static_cast<int64_t>(result.dropped.size() + played.absent.size());
   state_.train_loss = metrics["train_loss"];
@@ -222,8 +223,7 @@ SimulatedRound RoundRunner::Simulate(
   SimulatedRound played =
       f.clock.Play(task.round, players, bytes_down, bytes_up);
   if (f.clock.has_clock()) {
-    state_.virtual_seconds += played.seconds;
-    metrics["virtual_seconds"] = state_.virtual_seconds;
+    metrics["virtual_seconds"] = state_.virtual_seconds + played.seconds;
   }
   return played;
 }

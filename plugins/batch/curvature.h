@@ -22,10 +22,11 @@ struct CurvatureOptions {
 
 // The adaptive batch size of ABSA (Yao et al. 2018) without its adversarial
 // examples. Every `every` rounds the largest eigenvalue of the Hessian is
-// looked at; when it is at most half of what it was at the last change, or
-// after `patience` looks without a change, the batch doubles. With
-// lr_schedule.scaling = "linear" the learning rate doubles with it, as in the
-// paper.
+// looked at. When it is at most half of the reference, it becomes the
+// reference, and the batch doubles; the first one looked at is the reference to
+// begin with. After `patience` looks without a change the batch doubles all the
+// same. With lr_schedule.scaling = "linear" the learning rate doubles with it,
+// as in the paper.
 class Curvature final : public BatchPolicy {
  public:
   using Options = CurvatureOptions;
@@ -52,8 +53,8 @@ class Curvature final : public BatchPolicy {
 
   const Options options_;
   int64_t batch_size_;
-  double reference_ = 0;  // the eigenvalue at the last change, 0 before one
-  int64_t looks_ = 0;     // since then
+  double reference_ = 0;  // 0 before the first look
+  int64_t looks_ = 0;     // since the last change
 };
 
 }  // namespace fedlb::batch

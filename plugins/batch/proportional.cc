@@ -65,13 +65,17 @@ absl::StatusOr<int64_t> Proportional::DoBatchSize(int64_t /*round*/,
 void Proportional::ObserveClient(const ClientTiming& timing) {
   if (timing.client < 0 ||
       timing.client >= static_cast<int64_t>(seconds_.size()) ||
-      !(timing.seconds > 0)) {
+      !(timing.seconds > 0) || timing.samples < 1) {
     return;
   }
+  // A client with fewer examples than its batch is not fast for that.
+  const double share = batch_sizes_[static_cast<size_t>(timing.client)] /
+                       static_cast<double>(timing.samples);
+  const double full = timing.seconds * std::max(1.0, share);
   double& seconds = seconds_[static_cast<size_t>(timing.client)];
-  seconds = seconds > 0 ? options_.smoothing * seconds +
-                              (1 - options_.smoothing) * timing.seconds
-                        : timing.seconds;
+  seconds = seconds > 0
+                ? options_.smoothing * seconds + (1 - options_.smoothing) * full
+                : full;
   took_part_.push_back(timing.client);
 }
 
@@ -96,8 +100,9 @@ absl::Status Proportional::ObserveRound(int64_t /*round*/,
   for (const int64_t client : clients) {
     const auto k = static_cast<size_t>(client);
     batch_sizes_[k] = batch_sizes_[k] * mean / seconds_[k];
-    seconds_[k] = 0;  // of another batch size from here on
   }
+  // All change with the mean, and times are of other batch sizes from here on.
+  std::fill(seconds_.begin(), seconds_.end(), 0);
   const double now =
       std::accumulate(batch_sizes_.begin(), batch_sizes_.end(), 0.0) /
       static_cast<double>(batch_sizes_.size());

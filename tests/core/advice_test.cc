@@ -174,10 +174,7 @@ TEST(DeviceProfileTest, ComesBackFromJson) {
       .rounds = 5, .num_clients = 4, .batch_size = 32, .noise_scale = 123.5};
   const auto read = ParseDeviceProfile(PrintDeviceProfile(profile));
   ASSERT_TRUE(read.ok()) << read.status();
-  EXPECT_EQ(PrintDeviceProfile(*read), PrintDeviceProfile([&] {
-              DeviceProfile same = profile;
-              return same;
-            }()));
+  EXPECT_EQ(PrintDeviceProfile(*read), PrintDeviceProfile(profile));
   EXPECT_EQ(read->points[2].tag_bytes[1], 77);
   EXPECT_TRUE(std::isnan(read->noise.drift_share));
   EXPECT_EQ(read->noise.noise_scale, 123.5);
@@ -213,6 +210,39 @@ TEST(DeviceProfileTest, SaysWhatIsWrongWithAFile) {
   EXPECT_EQ(FailureOf(ParseDeviceProfile("[1]").status()), Failure::kInputFile);
   EXPECT_EQ(FailureOf(ParseDeviceProfile("{\"data\": 3}").status()),
             Failure::kInputFile);
+}
+
+TEST(DeviceProfileTest, OddPartsAreRefused) {
+  std::string good = PrintDeviceProfile(Device(1e-3, 1e-4));
+  const std::string level = absl::StrReplaceAll(
+      good, {{"\"step_seconds\": 0.0011", "\"step_seconds\": 1e-320"}});
+  EXPECT_FALSE(ParseDeviceProfile(level).ok());
+  const size_t tags = good.find("\"tag_bytes\": {");
+  const size_t end = good.find('}', tags);
+  good.replace(tags, end + 1 - tags, "\"tag_bytes\": 3");
+  EXPECT_TRUE(ParseDeviceProfile(good).ok());  // tags are for people
+}
+
+// Equal devices whose steps take the same for any batch share it evenly.
+TEST(BatchSplitTest, TiesAreSharedEvenly) {
+  const std::vector<DeviceProfile> devices = {Device(1e-3, 0), Device(1e-3, 0)};
+  const auto split = SplitBatch(devices, 96);
+  ASSERT_TRUE(split.ok()) << split.status();
+  EXPECT_EQ(split->shares[0].batch_size, 48);
+  EXPECT_EQ(split->shares[1].batch_size, 48);
+}
+
+// A model with batch normalisation may not run with one example.
+TEST(BatchSplitTest, NobodyGetsLessThanWhatRuns) {
+  std::vector<DeviceProfile> devices = {Device(0, 1e-6), Device(0, 1e-1)};
+  devices[1].points.erase(devices[1].points.begin());
+  const auto split = SplitBatch(devices, 100);
+  ASSERT_TRUE(split.ok()) << split.status();
+  EXPECT_EQ(split->shares[1].batch_size, 2);
+  EXPECT_EQ(FailureOf(SplitBatch({devices[1], devices[1]}, 3).status()),
+            Failure::kUsage);
+  devices[1].points.resize(1);
+  EXPECT_EQ(Advise(devices[1]).batch_size, 2);
 }
 
 // 20,000 files that differ from a good one in a few bytes: each is refused, or

@@ -35,11 +35,12 @@ struct Estimate {
 struct ProfilePoint {
   int64_t batch_size = 0;
   // The most that the tensors of the process held at once, in bytes: all of
-  // them, and each tag's own peak.
+  // them, with what workers that were idle would have held besides, and each
+  // tag's own peak as it was measured.
   int64_t memory_bytes = 0;
   std::array<int64_t, kNumMemoryTags> tag_bytes{};
-  // The most that the process had resident (VmHWM), 0 where the system does not
-  // tell.
+  // The most that the process had resident (VmHWM), idle workers as above and
+  // without what other batch sizes left; 0 where the system does not tell.
   int64_t process_bytes = 0;
   // Of the timed steps, in seconds: medians of many, the least of a few;
   // num_timed 0 where there is none.
@@ -78,7 +79,9 @@ class FEDLB_API BatchCurve {
   // kInvalidArgument: no points, or two of one batch size.
   static absl::StatusOr<BatchCurve> Fit(
       std::vector<std::pair<int64_t, double>> points);
-  // Segments whatever the others' error: for values without noise.
+  // Segments whatever the others' error, for values without noise that come
+  // from lines which meet: each segment may bend once, where its neighbours'
+  // lines meet.
   static absl::StatusOr<BatchCurve> FitSegments(
       std::vector<std::pair<int64_t, double>> points);
 
@@ -99,7 +102,8 @@ class FEDLB_API BatchCurve {
     return points_;
   }
   // The root mean square of the relative errors under cross-validation, NaN
-  // with fewer than three points.
+  // with fewer than three points. For segments half of it, since a left-out
+  // point is bridged by one twice as long as those in use.
   double cross_validation_error() const { return error_; }
   // By point: (fit - measured) / measured.
   std::vector<double> Residuals() const;

@@ -17,6 +17,8 @@ constexpr double kDiminishing = 0.05;
 constexpr double kGridRatio = 1.1;
 // A smaller batch that is this close to the best is taken instead.
 constexpr double kGoodEnough = 0.98;
+// More than any client holds, and less than what integers can hold.
+constexpr double kManyExamples = 0x1p53;
 
 Estimate Times(double factor, const Estimate& estimate) {
   return {.value = factor * estimate.value,
@@ -30,10 +32,11 @@ int64_t RoundDown(double batch_size) {
   return whole > 16 ? whole / 8 * 8 : whole;
 }
 
-// 1, 2, 3, ... in growing steps, and `last`.
-std::vector<int64_t> Grid(int64_t last) {
+// From `first` on in growing steps, and `last`.
+std::vector<int64_t> Grid(int64_t first, int64_t last) {
   std::vector<int64_t> grid;
-  for (double b = 1; RoundDown(b) < last; b = std::max(b + 1, b * kGridRatio)) {
+  for (auto b = static_cast<double>(first); RoundDown(b) < last;
+       b = std::max(b + 1, b * kGridRatio)) {
     if (grid.empty() || RoundDown(b) > grid.back()) {
       grid.push_back(RoundDown(b));
     }
@@ -149,13 +152,16 @@ absl::StatusOr<BatchAdvice> AdviseBatch(const DeviceProfile& profile,
   }
   const int64_t timed = models.time.points().back().first;
   // More than a client holds cannot be in a batch.
-  const int64_t largest = std::max<int64_t>(
-      1, std::min({profile.largest_safe_batch, timed,
-                   static_cast<int64_t>(std::ceil(profile.client_examples))}));
+  const int64_t smallest = models.time.points().front().first;
+  const int64_t largest = std::max(
+      smallest,
+      std::min({profile.largest_safe_batch, timed,
+                static_cast<int64_t>(std::min(
+                    std::ceil(profile.client_examples), kManyExamples))}));
   BatchAdvice advice;
   advice.noise_scale = noise_scale;
   std::vector<std::pair<int64_t, double>> seconds_per_example;
-  for (const int64_t batch_size : Grid(largest)) {
+  for (const int64_t batch_size : Grid(smallest, largest)) {
     FEDLB_ASSIGN_OR_RETURN(const Estimate step,
                            models.time.Predict(batch_size));
     seconds_per_example.emplace_back(
@@ -163,10 +169,10 @@ absl::StatusOr<BatchAdvice> AdviseBatch(const DeviceProfile& profile,
   }
   advice.diminishing_from = largest;
   for (const auto& [batch_size, seconds] : seconds_per_example) {
-    const int64_t doubled = std::min(2 * batch_size, timed);
-    if (doubled <= batch_size) {
-      break;
+    if (batch_size > timed / 2) {
+      break;  // twice as much was not measured
     }
+    const int64_t doubled = 2 * batch_size;
     FEDLB_ASSIGN_OR_RETURN(const Estimate step, models.time.Predict(doubled));
     const double saved =
         1 - step.value / static_cast<double>(doubled) / seconds;
@@ -185,8 +191,9 @@ absl::StatusOr<BatchAdvice> AdviseBatch(const DeviceProfile& profile,
     // In a step over B examples each counts for 1 / (noise scale + B): Pollux'
     // efficiency without its constant.
     for (const auto& [batch_size, seconds] : seconds_per_example) {
-      const auto step_examples =
-          static_cast<double>(profile.batches_per_step * batch_size);
+      const double step_examples =
+          static_cast<double>(profile.batches_per_step) *
+          static_cast<double>(batch_size);
       advice.goodput.emplace_back(
           batch_size, 1 / (seconds * (noise_scale + step_examples)));
     }

@@ -28,6 +28,10 @@ constexpr double kExtrapolationWidth = 0.02;
 // A shape with more freedom has to be better by this factor.
 constexpr double kDraw = 0.9;
 constexpr double kRounding = 1e-9;
+// Beyond these, in seconds or bytes, nothing was measured, and squares would
+// overflow.
+constexpr double kSmallestValue = 1e-12;
+constexpr double kLargestValue = 1e18;
 // Left out, a point is bridged by a segment twice as long as any that the curve
 // is read from, and the error of a segment grows with at least its length.
 constexpr double kSegmentShare = 0.5;
@@ -147,7 +151,7 @@ std::optional<Coefficients> FitSmooth(const Points& points, Shape shape,
                                       const Points& all) {
   if (shape == Shape::kLinear) {
     std::optional<Coefficients> line = LeastSquares(points, std::nullopt);
-    if (line.has_value() || points.empty()) {
+    if (line.has_value()) {
       return line;
     }
     // Through the origin, or level: what is left when one of the two would be
@@ -214,11 +218,11 @@ absl::Status CheckPoints(Points& points) {
   }
   std::sort(points.begin(), points.end());
   for (size_t i = 0; i < points.size(); ++i) {
-    if (points[i].first < 1 || !(points[i].second > 0) ||
-        !std::isfinite(points[i].second)) {
+    if (points[i].first < 1 || !(points[i].second >= kSmallestValue) ||
+        !(points[i].second <= kLargestValue)) {
       return absl::InvalidArgumentError(
           absl::StrCat("batch size ", points[i].first, " with the value ",
-                       points[i].second, ": both must be positive"));
+                       points[i].second, ": no measurement"));
     }
     if (i > 0 && points[i - 1].first == points[i].first) {
       return absl::InvalidArgumentError(

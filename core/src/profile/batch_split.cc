@@ -20,17 +20,18 @@ namespace {
 constexpr int kBisections = 60;
 
 struct Device {
-  const DeviceProfile* profile = nullptr;
   ProfileModels models;
-  int64_t largest = 0;  // that fits and whose time is known
+  // Between what runs, and what fits and whose time is known.
+  int64_t smallest = 1;
+  int64_t largest = 0;
 
   double Seconds(int64_t batch_size) const {
     const absl::StatusOr<Estimate> step = models.time.Predict(batch_size);
     return step.ok() ? step->value : std::numeric_limits<double>::quiet_NaN();
   }
-  // The largest batch size done in `seconds`, at least 1.
+  // The largest batch size done in `seconds`, at least the smallest.
   int64_t Within(double seconds) const {
-    int64_t good = 1;
+    int64_t good = smallest;
     int64_t bad = largest + 1;
     while (bad - good > 1) {
       const int64_t middle = good + (bad - good) / 2;
@@ -55,7 +56,7 @@ absl::StatusOr<std::vector<Device>> Read(
           "profiles of different models: device ", number, " trained ",
           Describe(profile), ", device 1 ", Describe(profiles[0])));
     }
-    Device device = {.profile = &profile};
+    Device device;
     FEDLB_ASSIGN_OR_RETURN(device.models, ProfileModels::Fit(profile));
     if (device.models.time.points().empty()) {
       return InputFileError(absl::StrCat(
@@ -69,7 +70,8 @@ absl::StatusOr<std::vector<Device>> Read(
             ? largest_timed
             : static_cast<int64_t>(BatchCurve::kLargestExtrapolation *
                                    static_cast<double>(largest_timed)));
-    if (device.largest < 1) {
+    device.smallest = device.models.time.points().front().first;
+    if (device.largest < device.smallest) {
       return OutOfMemoryError(
           absl::StrCat("device ", number, ": no batch size fits its memory"));
     }
@@ -86,21 +88,24 @@ void Balance(const std::vector<Device>& devices, int64_t total,
   const auto count = static_cast<int64_t>(sizes.size());
   int64_t excess =
       std::accumulate(sizes.begin(), sizes.end(), int64_t{0}) - total;
+  // Of equal times the larger batch counts as the slower.
+  const auto key = [&](size_t k) {
+    return std::pair(devices[k].Seconds(sizes[k]), sizes[k]);
+  };
   while (excess != 0) {
     const bool take = excess > 0;
     size_t chosen = sizes.size();
     for (size_t k = 0; k < sizes.size(); ++k) {
-      if (take ? sizes[k] == 1 : sizes[k] == devices[k].largest) {
+      if (take ? sizes[k] == devices[k].smallest
+               : sizes[k] == devices[k].largest) {
         continue;
       }
-      if (chosen == sizes.size() ||
-          (devices[k].Seconds(sizes[k]) >
-           devices[chosen].Seconds(sizes[chosen])) == take) {
+      if (chosen == sizes.size() || (key(k) > key(chosen)) == take) {
         chosen = k;
       }
     }
-    const int64_t room =
-        take ? sizes[chosen] - 1 : devices[chosen].largest - sizes[chosen];
+    const int64_t room = take ? sizes[chosen] - devices[chosen].smallest
+                              : devices[chosen].largest - sizes[chosen];
     const int64_t moved =
         std::min(room, std::max<int64_t>(1, std::abs(excess) / (2 * count)));
     sizes[chosen] -= take ? moved : -moved;
@@ -121,11 +126,21 @@ absl::StatusOr<BatchSplit> SplitBatch(
                                    " devices: each needs one example"));
   }
   FEDLB_ASSIGN_OR_RETURN(const std::vector<Device> devices, Read(profiles));
+  int64_t least = 0;
   int64_t most = 0;
   double slowest = 0;
   for (const Device& device : devices) {
+    least += device.smallest;
     most += device.largest;
     slowest = std::max(slowest, device.Seconds(device.largest));
+    for (const auto& [batch_size, seconds] : device.models.time.points()) {
+      slowest = std::max(slowest, seconds);
+    }
+  }
+  if (global_batch < least) {
+    return UsageError(absl::StrCat("a batch of ", global_batch, " for ", count,
+                                   " devices: the smallest that they run are ",
+                                   least, " together"));
   }
   if (most < global_batch) {
     return OutOfMemoryError(absl::StrCat(
@@ -194,12 +209,12 @@ std::string PrintAdvice(const BatchSplit& split) {
   return absl::StrFormat(
       "# Advised by fedlb profile: clients that finish a step together, after\n"
       "# %.4g s; a deadline of %.4g s a step loses none of them.\n"
-      "[federation]\nclients = %d\n\n"
+      "[federation]\nclients = %d\ncohort_size = %d\n\n"
       "[batch_policy]\nname = \"per_client\"\nbatch_sizes = [%s]\n\n"
       "# Each device's speed at its batch size, for the clock of the "
       "simulation.\n"
       "[simulation]\nsamples_per_second = [%s]\n",
-      split.step_seconds, split.deadline_seconds, sizes.size(),
+      split.step_seconds, split.deadline_seconds, sizes.size(), sizes.size(),
       absl::StrJoin(sizes, ", "), absl::StrJoin(speeds, ", "));
 }
 

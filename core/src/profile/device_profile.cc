@@ -1,5 +1,5 @@
-#include <cmath>
-#include <functional>
+#include <cstddef>
+#include <limits>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -18,10 +18,11 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr char kFormat[] = "fedlb.profile/1";
+constexpr size_t kMostPoints = 200;
 constexpr double kLargestCount = int64_t{1} << 53;
 
-// One list of fields for writing and for reading. `field` is called with the
-// key and the member, times in milliseconds under their key.
+// One list of fields for writing and for reading: `field` is called with the
+// key and the member.
 template <typename Profile, typename Field>
 void ForEachField(Profile& profile, Field&& field) {
   field("model", profile.model);
@@ -82,7 +83,7 @@ class Reader {
     if (found == object_.end()) {
       Refuse(key, "is missing");
     } else if (found->is_null() && std::is_same_v<T, double>) {
-      // JSON's NaN, which members begin with where it may be one.
+      out = std::numeric_limits<double>::quiet_NaN();  // as it was written
     } else if (!Fits(*found, out)) {
       Refuse(key, absl::StrCat("is ", found->dump()));
     } else {
@@ -183,6 +184,11 @@ absl::StatusOr<DeviceProfile> ParseDeviceProfile(absl::string_view text) {
   if (points == json.end() || !points->is_array() || points->empty()) {
     return InputFileError("`points` is no list of measurements");
   }
+  if (points->size() > kMostPoints) {
+    return InputFileError(
+        absl::StrCat("`points` holds ", points->size(),
+                     " measurements; no device has more than ", kMostPoints));
+  }
   for (const Json& entry : *points) {
     const std::string where =
         absl::StrCat("points/", profile.points.size(), "/");
@@ -194,7 +200,8 @@ absl::StatusOr<DeviceProfile> ParseDeviceProfile(absl::string_view text) {
     ForEachPointField(point, point_reader);
     FEDLB_RETURN_IF_ERROR(point_reader.status());
     const auto tags = entry.find("tag_bytes");
-    for (int i = 0; tags != entry.end() && i < kNumMemoryTags; ++i) {
+    for (int i = 0;
+         tags != entry.end() && tags->is_object() && i < kNumMemoryTags; ++i) {
       const Json bytes =
           tags->value(MemoryTagName(static_cast<MemoryTag>(i)), Json(0));
       if (bytes.is_number_integer()) {

@@ -19,6 +19,8 @@ namespace fedlb {
 namespace {
 
 constexpr int64_t kNoiseClients = 8;
+// More clients than so many are only taken if they have whole batches.
+constexpr int64_t kEnoughClients = 2;
 // A lone client's examples are dealt out as if to so many.
 constexpr size_t kShardsOfOne = 4;
 // Of the averages over rounds: the noise grows as training goes on, and the
@@ -46,7 +48,8 @@ std::vector<std::vector<int64_t>> Deal(const std::vector<int64_t>& examples,
 }
 
 // Two halves of each client that takes part.
-absl::StatusOr<Partition> HalveClients(const Federation& f) {
+absl::StatusOr<Partition> HalveClients(const Federation& f,
+                                       int64_t batch_size) {
   Partition clients;
   if (f.partition.size() == 1) {
     clients = Deal(Shuffled(f.partition[0], f.context), kShardsOfOne);
@@ -57,9 +60,17 @@ absl::StatusOr<Partition> HalveClients(const Federation& f) {
       clients.push_back(f.partition[static_cast<size_t>(assignment.client)]);
     }
   }
+  // Those with most: the smallest one decides over the batch size of all.
+  std::stable_sort(
+      clients.begin(), clients.end(),
+      [](const auto& a, const auto& b) { return a.size() > b.size(); });
+  const size_t whole_batches =
+      clients.empty() ? 2 : 2 * static_cast<size_t>(batch_size);
   Partition halves;
   for (const std::vector<int64_t>& examples : clients) {
-    if (examples.size() < 2 ||
+    const bool enough =
+        static_cast<int64_t>(halves.size()) >= 2 * kEnoughClients;
+    if (examples.size() < (enough ? whole_batches : 2) ||
         static_cast<int64_t>(halves.size()) == 2 * kNoiseClients) {
       continue;
     }
@@ -193,7 +204,7 @@ absl::StatusOr<NoiseProfile> ProfileNoise(Federation& f,
   NoiseProfile profile;
   FEDLB_ASSIGN_OR_RETURN(const std::vector<ClientAssignment> planned,
                          f.Cohort(0));
-  FEDLB_ASSIGN_OR_RETURN(f.partition, HalveClients(f));
+  FEDLB_ASSIGN_OR_RETURN(f.partition, HalveClients(f, planned[0].batch_size));
   f.num_examples.clear();
   profile.batch_size = planned[0].batch_size;
   for (const std::vector<int64_t>& examples : f.partition) {
@@ -201,9 +212,12 @@ absl::StatusOr<NoiseProfile> ProfileNoise(Federation& f,
     // One size for all, and full batches only.
     profile.batch_size = std::min(profile.batch_size, f.num_examples.back());
   }
+  f.config.federation.min_cohort = 1;
   f.clock = VirtualClock();
   f.environment.stop = options.stop;
   FEDLB_RETURN_IF_ERROR(Annotate(f.transport->Open(*f.host), "[transport]"));
+  FEDLB_RETURN_IF_ERROR(
+      Annotate(f.gradient_mapper->WarmStart(), "[gradient_mapper]"));
   std::vector<ClientAssignment> cohort;
   for (size_t i = 0; i < f.partition.size(); ++i) {
     cohort.push_back({static_cast<int64_t>(i), profile.batch_size});

@@ -183,7 +183,7 @@ absl::StatusOr<DeviceProfile> Profiler::Run() {
   absl::StatusOr<std::unique_ptr<StepProbe>> probe =
       StepProbe::Open(federation_, options_.stop);
   if (FailureOf(probe.status()) == Failure::kOutOfMemory) {
-    return Infeasible();
+    return Annotate(probe.status(), "the budget is too small");
   }
   FEDLB_ASSIGN_OR_RETURN(probe_, std::move(probe));
   profile_.resident_bytes = probe_->resident_bytes();

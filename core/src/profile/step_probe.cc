@@ -14,6 +14,9 @@
 namespace fedlb {
 namespace {
 
+constexpr char kEvaluationFailed[] =
+    "an evaluation, which evaluation.batch_size = N makes smaller";
+
 // Steps of a learning rate that moves no weight far, so that however many are
 // run none diverges. Not zero: some methods divide by it.
 class StandingStill final : public LrSchedule {
@@ -52,7 +55,8 @@ absl::StatusOr<std::unique_ptr<StepProbe>> StepProbe::Open(
   FEDLB_RETURN_IF_ERROR(
       probe->RunSteps(std::min<int64_t>(2, probe->num_examples()), 1).status());
   probe->resident_bytes_ = GetMemoryStats().current_total;
-  FEDLB_RETURN_IF_ERROR(probe->MeasureEvaluation());
+  FEDLB_RETURN_IF_ERROR(
+      Annotate(probe->MeasureEvaluation(), kEvaluationFailed));
   ReleaseFreeMemory();
   probe->resident_before_ = ResidentBytes();
   return probe;
@@ -84,7 +88,10 @@ absl::Status StepProbe::MeasureEvaluation() {
 
 absl::StatusOr<ScalarMap> StepProbe::RunSteps(int64_t batch_size,
                                               int64_t steps) {
-  RoundWork work = federation_.sync_policy->Plan(state_.next_round);
+  RoundWork work = federation_.sync_policy->Plan(0);
+  if (work.base_round >= 0) {
+    work.base_round = state_.next_round;
+  }
   if (work.kind == RoundWork::Kind::kLocalSteps) {
     work.local_steps = steps;
     work.local_epochs = 0;
@@ -132,7 +139,8 @@ absl::StatusOr<int64_t> StepProbe::MeasureProcess() {
 
 absl::StatusOr<ProfilePoint> StepProbe::TimeStep(int64_t batch_size) {
   FEDLB_ASSIGN_OR_RETURN(ScalarMap metrics, RunSteps(batch_size, 1));
-  const bool bsp = metrics.count("server_optimizer_seconds") == 0;
+  const bool bsp =
+      federation_.sync_policy->Plan(0).kind == RoundWork::Kind::kGradient;
   return ProfilePoint{
       .batch_size = batch_size,
       .num_timed = 1,

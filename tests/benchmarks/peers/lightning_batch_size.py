@@ -2,6 +2,7 @@
 import argparse
 import json
 import logging
+import tempfile
 import time
 import warnings
 
@@ -53,8 +54,10 @@ def main():
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     module = Classifier(args.model, 3 * args.largest, args.optimizer)
+    # The tuner keeps a checkpoint while it runs.
+    folder = tempfile.TemporaryDirectory()
     trainer = lightning.Trainer(
-        accelerator="cpu", max_epochs=1, logger=False,
+        default_root_dir=folder.name, accelerator="cpu", max_epochs=1, logger=False,
         enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False)
     start = time.perf_counter()
