@@ -1,5 +1,5 @@
-// The largest safe batch of `fedlb profile` against the one that bisection over
-// real runs finds.
+// The largest safe batch of `fedlb profile` against real runs: it stays within the
+// limit, and one that is five percent larger does not.
 
 #include <string>
 #include <vector>
