@@ -437,17 +437,13 @@ absl::StatusOr<ScalarMap> FederatedExperiment::FitMapper() {
 
 absl::Status FederatedExperiment::SaveMapper(const std::string& path) const {
   const Federation& f = *federation_;
-  const auto name_of = [&f](const char* section) {
-    const ConfigValue* name = f.config.components.at(section).Find("name");
-    return name == nullptr ? std::string() : *name->As<std::string>();
-  };
   MapperFile file;
   file.options =
       f.gradient_mapper->FileOptions(f.config.components.at("gradient_mapper"));
   file.layout = f.model->parameter_layout();
   file.state = f.gradient_mapper->SaveState();
-  file.notes = {{"model", name_of("model")},
-                {"dataset", name_of("dataset")},
+  file.notes = {{"model", f.NameOf("model")},
+                {"dataset", f.NameOf("dataset")},
                 {"lr", absl::StrCat(f.optimizer->base_lr())},
                 {"version", HostVersion()}};
   FEDLB_ASSIGN_OR_RETURN(const std::vector<ClientAssignment> cohort,

@@ -179,6 +179,11 @@ absl::StatusOr<std::unique_ptr<Federation>> Federation::Create(
   return federation;
 }
 
+std::string Federation::NameOf(const char* section) const {
+  const ConfigValue* name = config.components.at(section).Find("name");
+  return name == nullptr ? "" : *name->As<std::string>();
+}
+
 absl::StatusOr<std::vector<ClientAssignment>> Federation::Cohort(
     int64_t round) const {
   FEDLB_ASSIGN_OR_RETURN(

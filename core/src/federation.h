@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -68,6 +69,9 @@ struct Federation {
       Logger& logger);
 
   bool maps_on_server() const { return config.mapper_use.scope == "server"; }
+
+  // What the configuration names in a component's section; "" without a name.
+  std::string NameOf(const char* section) const;
 
   // Who takes part in `round`, in the order of addition.
   absl::StatusOr<std::vector<ClientAssignment>> Cohort(int64_t round) const;

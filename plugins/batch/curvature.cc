@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "batch/size_bounds.h"
 #include "fedlb/status.h"
 
 namespace fedlb::batch {
@@ -24,8 +25,7 @@ ParamSchema<CurvatureOptions> Curvature::Schema() {
   return ParamSchema<Options>()
       .Add("batch_size", &Options::batch_size,
            "Examples per local step of each client to begin with.", AtLeast(1))
-      .Add("max_batch_size", &Options::max_batch_size,
-           "The largest: what memory allows, as `fedlb profile` tells.",
+      .Add("max_batch_size", &Options::max_batch_size, kMaxBatchSizeHelp,
            AtLeast(1))
       .Add("every", &Options::every,
            "Rounds between two looks at the curvature, each of which takes up "

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "batch/size_bounds.h"
 #include "fedlb/status.h"
 
 namespace fedlb::batch {
@@ -10,25 +11,15 @@ namespace {
 
 constexpr double kLargestChange = 2;
 
-absl::Status CheckBounds(const NoiseScaleOptions& options) {
-  return options.min_batch_size <= options.batch_size &&
-                 options.batch_size <= options.max_batch_size
-             ? absl::OkStatus()
-             : absl::InvalidArgumentError(
-                   "batch_size must lie between min_batch_size and "
-                   "max_batch_size");
-}
-
 }  // namespace
 
 ParamSchema<NoiseScaleOptions> NoiseScale::Schema() {
   return ParamSchema<Options>()
       .Add("batch_size", &Options::batch_size,
            "Examples per local step of each client to begin with.", AtLeast(1))
-      .Add("min_batch_size", &Options::min_batch_size, "The smallest.",
+      .Add("min_batch_size", &Options::min_batch_size, kMinBatchSizeHelp,
            AtLeast(1))
-      .Add("max_batch_size", &Options::max_batch_size,
-           "The largest: what memory allows, as `fedlb profile` tells.",
+      .Add("max_batch_size", &Options::max_batch_size, kMaxBatchSizeHelp,
            AtLeast(1))
       .Add("ratio", &Options::ratio,
            "Examples of all clients' batches together, in noise scales.",
@@ -36,7 +27,7 @@ ParamSchema<NoiseScaleOptions> NoiseScale::Schema() {
       .Add("every", &Options::every, "Rounds between two changes.", AtLeast(1))
       .Add("dead_band", &Options::dead_band,
            "A change by a smaller share is not made.", AtLeast(0))
-      .Check(CheckBounds);
+      .Check(CheckSizeBounds<NoiseScaleOptions>);
 }
 
 absl::StatusOr<std::unique_ptr<NoiseScale>> NoiseScale::Create(

@@ -7,37 +7,24 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "batch/size_bounds.h"
 #include "fedlb/status.h"
 #include "fedlb/tensor_list.h"
 
 namespace fedlb::batch {
-namespace {
-
-absl::Status CheckBounds(const ProportionalOptions& options) {
-  return options.min_batch_size <= options.batch_size &&
-                 options.batch_size <= options.max_batch_size
-             ? absl::OkStatus()
-             : absl::InvalidArgumentError(
-                   "batch_size must lie between min_batch_size and "
-                   "max_batch_size");
-}
-
-}  // namespace
-
 ParamSchema<ProportionalOptions> Proportional::Schema() {
   return ParamSchema<Options>()
       .Add("batch_size", &Options::batch_size,
            "The mean over clients, and the size all begin with.", AtLeast(1))
-      .Add("min_batch_size", &Options::min_batch_size, "The smallest.",
+      .Add("min_batch_size", &Options::min_batch_size, kMinBatchSizeHelp,
            AtLeast(1))
-      .Add("max_batch_size", &Options::max_batch_size,
-           "The largest: what memory allows, as `fedlb profile` tells.",
+      .Add("max_batch_size", &Options::max_batch_size, kMaxBatchSizeHelp,
            AtLeast(1))
       .Add("smoothing", &Options::smoothing,
            "What an earlier time weighs against a new one.", InHalfOpen(0, 1))
       .Add("dead_band", &Options::dead_band,
            "Times within this share of their mean change nothing.", AtLeast(0))
-      .Check(CheckBounds);
+      .Check(CheckSizeBounds<ProportionalOptions>);
 }
 
 Proportional::Proportional(const Options& options, int64_t num_clients)

@@ -2,15 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/types/span.h"
 #include "fedlb/random.h"
 #include "fedlb/status.h"
+#include "gradient_noise.h"
 #include "round_runner.h"
 #include "run_state.h"
 #include "stopwatch.h"
@@ -30,10 +31,8 @@ constexpr double kMaxSeconds = 60;
 
 std::vector<int64_t> Shuffled(std::vector<int64_t> examples,
                               const ComponentContext& context) {
-  RandomStream random({.seed = context.seed, .purpose = "noise_halves"});
-  for (size_t i = examples.size(); i > 1; --i) {
-    std::swap(examples[i - 1], examples[random.Below(i)]);
-  }
+  RandomStream({.seed = context.seed, .purpose = "noise_halves"})
+      .Shuffle(absl::MakeSpan(examples));
   return examples;
 }
 
@@ -64,8 +63,7 @@ absl::StatusOr<Partition> HalveClients(const Federation& f,
   std::stable_sort(
       clients.begin(), clients.end(),
       [](const auto& a, const auto& b) { return a.size() > b.size(); });
-  const size_t whole_batches =
-      clients.empty() ? 2 : 2 * static_cast<size_t>(batch_size);
+  const size_t whole_batches = 2 * static_cast<size_t>(batch_size);
   Partition halves;
   for (const std::vector<int64_t>& examples : clients) {
     const bool enough =
@@ -104,33 +102,6 @@ void StartEpochs(Federation& f, const std::vector<ClientAssignment>& cohort) {
 }
 
 using ClientNoise = PairedNoiseObserver::ClientNoise;
-
-// Averages of the three over rounds.
-class Average {
- public:
-  void Add(const ClientNoise& estimate) {
-    Keep(signal_, estimate.signal);
-    Keep(variance_, estimate.variance);
-    Keep(drift_, estimate.drift);
-  }
-  // NaN while there is no signal.
-  double NoiseScale() const { return OverSignal(variance_); }
-  double DriftShare() const { return OverSignal(drift_); }
-
- private:
-  static void Keep(double& average, double value) {
-    average = kSmoothing * average + (1 - kSmoothing) * value;
-  }
-  // The weights of all three are the same.
-  double OverSignal(double value) const {
-    return signal_ > 0 ? std::max(0.0, value) / signal_
-                       : std::numeric_limits<double>::quiet_NaN();
-  }
-
-  double signal_ = 0;
-  double variance_ = 0;
-  double drift_ = 0;
-};
 
 }  // namespace
 
@@ -228,8 +199,10 @@ absl::StatusOr<NoiseProfile> ProfileNoise(Federation& f,
   RoundRunner runner(f, state);
   PairedNoiseObserver pairs;
   runner.AddObserver(pairs);
-  std::vector<Average> by_tensor(f.model->parameter_layout().size());
-  Average all;
+  std::vector<NoiseAverage> by_tensor(f.model->parameter_layout().size(),
+                                      NoiseAverage(kSmoothing));
+  NoiseAverage within(kSmoothing);
+  NoiseAverage between(kSmoothing);  // the drift in the place of the variance
   Stopwatch watch;
   double seconds = 0;
   for (int64_t round = 0; round < options.noise_rounds; ++round) {
@@ -259,23 +232,24 @@ absl::StatusOr<NoiseProfile> ProfileNoise(Federation& f,
     const std::vector<ClientNoise> estimates = pairs.Estimates();
     ClientNoise sum;
     for (size_t i = 0; i < estimates.size(); ++i) {
-      by_tensor[i].Add(estimates[i]);
+      by_tensor[i].Add({estimates[i].signal, estimates[i].variance});
       sum.signal += estimates[i].signal;
       sum.variance += estimates[i].variance;
       sum.drift += estimates[i].drift;
     }
-    all.Add(sum);
+    within.Add({sum.signal, sum.variance});
+    between.Add({sum.signal, sum.drift});
     profile.curve.push_back({.round = round,
                              .small_norm = pairs.Norm(),
                              .large_norm = pairs.NormOfMean(),
-                             .noise_scale = all.NoiseScale()});
+                             .noise_scale = within.noise_scale()});
   }
   profile.rounds = static_cast<int64_t>(profile.curve.size());
-  profile.noise_scale = all.NoiseScale();
-  profile.drift_share = all.DriftShare();
+  profile.noise_scale = within.noise_scale();
+  profile.drift_share = between.noise_scale();
   for (size_t i = 0; i < by_tensor.size(); ++i) {
     profile.layers.push_back(
-        {f.model->parameter_layout()[i].name, by_tensor[i].NoiseScale()});
+        {f.model->parameter_layout()[i].name, by_tensor[i].noise_scale()});
   }
   return profile;
 }

@@ -43,11 +43,6 @@ constexpr double kGuessMargin = 0.1;
 constexpr double kCloseEnough = 0.01;
 constexpr int kMaxRefinements = 8;
 
-std::string NameIn(const ExperimentConfig& config, const char* section) {
-  const ConfigValue* name = config.components.at(section).Find("name");
-  return name == nullptr ? "" : *name->As<std::string>();
-}
-
 double TypicalOf(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   if (values.size() < kFew) {
@@ -81,6 +76,8 @@ class Profiler {
   bool SurelyFits(int64_t batch_size) const;
   // From the largest that was run up to `wanted`.
   int64_t LargestThatSurelyFits(int64_t wanted) const;
+  // Whether so many bytes of tensors and of the process are allowed.
+  bool WithinBudgets(double memory_bytes, double process_bytes) const;
   // The largest batch size up to limit_ that the models let fit.
   absl::StatusOr<int64_t> LargestWithinBudgets() const;
   absl::Status Infeasible() const;
@@ -108,9 +105,9 @@ class Profiler {
 
 void Profiler::Describe() {
   const Federation& f = federation_;
-  profile_.model = NameIn(f.config, "model");
-  profile_.dataset = NameIn(f.config, "dataset");
-  profile_.optimizer = NameIn(f.config, "optimizer");
+  profile_.model = f.NameOf("model");
+  profile_.dataset = f.NameOf("dataset");
+  profile_.optimizer = f.NameOf("optimizer");
   profile_.precision = f.config.run.precision;
   profile_.device = absl::StrCat(f.config.run.device, ": ", DescribeCpu());
   profile_.parameters = NumElements(f.model->parameters());
@@ -327,11 +324,14 @@ bool Profiler::SurelyFits(int64_t batch_size) const {
   }
   const double added = (1 + kGuessMargin) * std::max(0.0, per_example) *
                        static_cast<double>(batch_size - last.batch_size);
-  const auto fits = [added](double bound, int64_t bytes) {
-    return bound <= 0 || static_cast<double>(bytes) + added <= bound;
-  };
-  return fits(static_cast<double>(profile_.memory_budget), last.memory_bytes) &&
-         fits(process_limit_, last.process_bytes);
+  return WithinBudgets(static_cast<double>(last.memory_bytes) + added,
+                       static_cast<double>(last.process_bytes) + added);
+}
+
+bool Profiler::WithinBudgets(double memory_bytes, double process_bytes) const {
+  return (profile_.memory_budget == 0 ||
+          memory_bytes <= static_cast<double>(profile_.memory_budget)) &&
+         (process_limit_ <= 0 || process_bytes <= process_limit_);
 }
 
 int64_t Profiler::LargestThatSurelyFits(int64_t wanted) const {
@@ -351,22 +351,19 @@ absl::StatusOr<int64_t> Profiler::LargestWithinBudgets() const {
   FEDLB_ASSIGN_OR_RETURN(const ProfileModels models,
                          ProfileModels::Fit(profile_));
   const int64_t limit = failed_ > 0 ? std::min(limit_, failed_ - 1) : limit_;
-  int64_t largest = limit;
   // A step that was run within the budget needs no margin.
   int64_t was_run = 0;
-  const auto within = [&](double bound, int64_t bytes) {
-    return bound <= 0 || static_cast<double>(bytes) <= bound;
-  };
-  const auto budget = static_cast<double>(profile_.memory_budget);
   for (const ProfilePoint& point : profile_.points) {
-    if (within(budget, point.memory_bytes) &&
-        within(process_limit_, point.process_bytes)) {
+    if (WithinBudgets(static_cast<double>(point.memory_bytes),
+                      static_cast<double>(point.process_bytes))) {
       was_run = point.batch_size;
     }
   }
   const double unbounded = std::numeric_limits<double>::infinity();
-  largest = std::min(largest, models.memory.LargestWithin(
-                                  budget > 0 ? budget : unbounded, limit));
+  int64_t largest = models.memory.LargestWithin(
+      profile_.memory_budget > 0 ? static_cast<double>(profile_.memory_budget)
+                                 : unbounded,
+      limit);
   if (!models.process.points().empty()) {
     largest = std::min(
         largest, models.process.LargestWithin(
