@@ -18,6 +18,7 @@
 #include "fedlb/registry.h"
 #include "fedlb/status.h"
 #include "profile_command.h"
+#include "profile_file.h"
 #include "table.h"
 #include "terminal.h"
 
@@ -283,16 +284,6 @@ absl::StatusOr<DeviceProfile> MeasureDevice(const ProfileFlags& flags,
   absl::StatusOr<DeviceProfile> profile = experiment->Profile(options);
   context.terminal.EndProgress();
   return profile;
-}
-
-absl::StatusOr<DeviceProfile> ReadProfile(const std::string& path) {
-  constexpr int64_t kMaxBytes = 16 << 20;
-  absl::StatusOr<std::string> text = ReadWholeFile(path, kMaxBytes);
-  if (!text.ok()) {
-    return InputFileError(text.status().message());
-  }
-  absl::StatusOr<DeviceProfile> profile = ParseDeviceProfile(*text);
-  return profile.ok() ? profile : Annotate(profile.status(), path);
 }
 
 // --devices: nothing is measured.

@@ -36,8 +36,18 @@ void SetUpTrain(CLI::App& app, ParsedCommand& parsed) {
           ->check(NotEmpty, "")
           ->type_name("DIR");
   resume->excludes(output);
-  train->add_flag("--dry-run", flags->dry_run,
-                  "Print the plan, the time and the bytes; train nothing");
+  CLI::Option* profile =
+      train
+          ->add_option(
+              "--profile", flags->profile,
+              "Log what a profile of this device, by fedlb profile -o "
+              "FILE, predicts of time and memory beside what is measured")
+          ->check(NotEmpty, "")
+          ->type_name("FILE");
+  train
+      ->add_flag("--dry-run", flags->dry_run,
+                 "Print the plan, the time and the bytes; train nothing")
+      ->excludes(profile);
   AddCommand(*train, flags, true, parsed);
 }
 

@@ -17,6 +17,7 @@ struct TrainFlags {
   bool trust_file = false;  // for model.trust_file
   std::string output;
   std::string resume;
+  std::string profile;
   bool dry_run = false;
 };
 

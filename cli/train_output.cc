@@ -44,6 +44,23 @@ std::string EvaluationText(const Evaluation& evaluation) {
                       FormatCount(evaluation.num_examples), " examples");
 }
 
+std::string ComparisonText(const ProfileComparison& profile) {
+  const std::string memory =
+      profile.predicted_peak_bytes == 0
+          ? "no memory"
+          : absl::StrCat(FormatBytes(profile.predicted_peak_bytes),
+                         " of tensors");
+  const std::string step =
+      profile.rounds == 0
+          ? "no step"
+          : absl::StrFormat(
+                "a step of %s ms, which took %s (median error %.1f %%)",
+                FormatNumber(1000 * profile.predicted_seconds, 3),
+                FormatNumber(1000 * profile.measured_seconds, 3),
+                100 * profile.median_error);
+  return absl::StrCat("predicted ", memory, " and ", step);
+}
+
 Progress DescribeProgress(const RoundProgress& round) {
   Progress progress;
   progress.done = round.round;
@@ -158,6 +175,18 @@ void DescribeResult(const TrainResult& run, CommandResult& result) {
         {"bytes_from_clients", run.traffic.bytes_from_clients}}},
   };
 
+  if (run.profile.has_value()) {
+    const ProfileComparison& profile = *run.profile;
+    result.data["profile"] = {{"rounds", profile.rounds},
+                              {"step_ms",
+                               {{"predicted", 1000 * profile.predicted_seconds},
+                                {"measured", 1000 * profile.measured_seconds},
+                                {"median_error", profile.median_error}}},
+                              {"memory_bytes",
+                               {{"predicted", profile.predicted_peak_bytes},
+                                {"measured", profile.measured_peak_bytes}}}};
+  }
+
   std::vector<std::pair<std::string, std::string>> lines = {
       {"run", Printable(run.run_dir)},
       {"rounds",
@@ -185,6 +214,9 @@ void DescribeResult(const TrainResult& run, CommandResult& result) {
   lines.emplace_back(
       "peak memory",
       absl::StrCat(FormatBytes(run.peak_memory_bytes), " of tensors"));
+  if (run.profile.has_value()) {
+    lines.emplace_back("profile", ComparisonText(*run.profile));
+  }
   if (!run.mapper.empty()) {
     std::vector<std::string> scalars;
     for (const auto& [name, value] : run.mapper) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,9 +20,11 @@
 #include "fedlb/config.h"
 #include "fedlb/experiment.h"
 #include "fedlb/experiment_config.h"
+#include "fedlb/profile.h"
 #include "fedlb/registry.h"
 #include "fedlb/status.h"
 #include "plugin_set.h"
+#include "profile_file.h"
 #include "terminal.h"
 #include "train_command.h"
 #include "train_output.h"
@@ -153,6 +156,10 @@ absl::StatusOr<ExperimentConfig> LoadResumedConfig(const TrainFlags& flags,
 absl::Status RunTrain(const TrainFlags& flags, CommandContext& context,
                       CommandResult& result) {
   const bool resume = !flags.resume.empty();
+  std::optional<DeviceProfile> profile;
+  if (!flags.profile.empty()) {
+    FEDLB_ASSIGN_OR_RETURN(profile, ReadProfile(flags.profile));
+  }
   ComponentRegistry registry;
   FEDLB_ASSIGN_OR_RETURN(
       const ExperimentConfig config,
@@ -173,7 +180,8 @@ absl::Status RunTrain(const TrainFlags& flags, CommandContext& context,
                               : !flags.output.empty()
                                   ? flags.output
                                   : DefaultRunDir(config.run.name);
-  const TrainOptions options = OptionsFor(run_dir, resume, context);
+  TrainOptions options = OptionsFor(run_dir, resume, context);
+  options.profile = profile.has_value() ? &*profile : nullptr;
   // A script that has to clean up or resume needs the folder of a run that
   // failed, too.
   result.data["run_dir"] = options.run_dir;

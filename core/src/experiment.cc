@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -23,6 +24,7 @@
 #include "fedlb/status.h"
 #include "local_client_worker.h"
 #include "profile/noise_probe.h"
+#include "profile/profile_check.h"
 #include "profile/profiler.h"
 #include "round_loop.h"
 #include "run_state.h"
@@ -318,6 +320,10 @@ absl::StatusOr<RunState> FederatedExperiment::PrepareState(
 absl::StatusOr<TrainResult> FederatedExperiment::Train(
     const TrainOptions& options) {
   Federation& f = *federation_;
+  std::optional<ProfileCheck> check;
+  if (options.profile != nullptr) {
+    FEDLB_ASSIGN_OR_RETURN(check, ProfileCheck::Create(*options.profile, f));
+  }
   FEDLB_ASSIGN_OR_RETURN(
       const std::unique_ptr<RunDirectory> directory,
       RunDirectory::Open(options.run_dir, options.resume, *f.logger));
@@ -329,7 +335,8 @@ absl::StatusOr<TrainResult> FederatedExperiment::Train(
     FEDLB_RETURN_IF_ERROR(f.host->StartWorkers(1));
   }
   ResetPeakMemory();
-  RoundLoop loop(f, state, *directory, options);
+  RoundLoop loop(f, state, *directory, options,
+                 check.has_value() ? &*check : nullptr);
   FEDLB_RETURN_IF_ERROR(loop.Run());
 
   TrainResult result;
@@ -348,6 +355,9 @@ absl::StatusOr<TrainResult> FederatedExperiment::Train(
       static_cast<double>(state.samples) / state.seconds;
   result.memory = GetMemoryStats();
   result.peak_memory_bytes = result.memory.peak_total;
+  if (check.has_value()) {
+    result.profile = check->Compare(result.peak_memory_bytes);
+  }
   result.weights_sha256 = Sha256Hex(state.weights);
   result.mapper = SummariseMapper(state);
   result.mapper.merge(f.gradient_mapper->Summary());

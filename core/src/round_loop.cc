@@ -23,11 +23,13 @@ constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 }  // namespace
 
 RoundLoop::RoundLoop(Federation& federation, RunState& state,
-                     RunDirectory& directory, const TrainOptions& options)
+                     RunDirectory& directory, const TrainOptions& options,
+                     ProfileCheck* profile_check)
     : federation_(federation),
       state_(state),
       directory_(directory),
       options_(options),
+      profile_check_(profile_check),
       runner_(federation, state),
       first_round_(state.next_round),
       samples_before_(state.samples),
@@ -58,6 +60,9 @@ absl::Status RoundLoop::Run() {
           "; go on with: fedlb train --resume ", directory_.path()));
     }
     FEDLB_ASSIGN_OR_RETURN(ScalarMap metrics, std::move(ran));
+    if (profile_check_ != nullptr) {
+      profile_check_->AddRound(metrics);
+    }
 
     const bool last_round = state_.next_round == rounds;
     if (last_round || state_.next_round % config.evaluation.every_rounds == 0) {

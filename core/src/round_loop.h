@@ -10,6 +10,7 @@
 #include "federation.h"
 #include "fedlb/experiment.h"
 #include "fedlb/run_directory.h"
+#include "profile/profile_check.h"
 #include "round_runner.h"
 #include "run_state.h"
 
@@ -17,10 +18,11 @@ namespace fedlb {
 
 // Runs the rounds that are left in `state` and keeps the run directory up to
 // date. `federation` has been restored to `state` and its transport is open.
+// `profile_check` may be null.
 class RoundLoop {
  public:
   RoundLoop(Federation& federation, RunState& state, RunDirectory& directory,
-            const TrainOptions& options);
+            const TrainOptions& options, ProfileCheck* profile_check);
 
   absl::Status Run();
 
@@ -43,6 +45,7 @@ class RoundLoop {
   RunState& state_;
   RunDirectory& directory_;
   const TrainOptions& options_;
+  ProfileCheck* const profile_check_;
   RoundRunner runner_;
   Evaluation test_;
   Evaluation validation_;

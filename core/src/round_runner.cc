@@ -196,6 +196,17 @@ absl::StatusOr<ScalarMap> RoundRunner::Run(
   metrics["dropped"] =
       static_cast<double>(result.dropped.size() + played.absent.size());
   metrics["round_seconds"] = seconds;
+  // What a profile calls a step: the gradient of one batch with the server's
+  // part of the round, or a local step.
+  metrics["batch_examples"] =
+      static_cast<double>(result.num_samples) /
+      static_cast<double>(gradient_round ? result.num_survivors
+                                         : result.local_steps);
+  metrics["batch_seconds"] =
+      gradient_round
+          ? seconds / std::ceil(static_cast<double>(cohort.size()) /
+                                static_cast<double>(f.transport->concurrency()))
+          : metrics["step_seconds"];
   metrics["server_seconds"] = absl::ToDoubleSeconds(end - answered);
   for (const ClientTiming& client : timing.timings()) {
     f.batch_policy->ObserveClient(client);

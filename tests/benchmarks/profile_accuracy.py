@@ -89,7 +89,7 @@ def measure(fedlb, model, optimizer, args):
         if prediction["memory_bytes"] is None or (
                 prediction["memory_bytes"] > LIMIT):
             continue
-        rounds = 2
+        rounds = 10  # the resident set grows over the first ones
         if not args.memory_only and prediction["step_ms"]:
             rounds = min(100, max(6, int(1000 / prediction["step_ms"])))
         with tempfile.TemporaryDirectory() as folder:

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -92,6 +93,22 @@ struct TrainOptions {
   // kInterrupted.
   const std::atomic<int>* stop = nullptr;
   std::function<void(const RoundProgress&)> on_progress;
+  // Of this device, to hold the run against; may be null.
+  const DeviceProfile* profile = nullptr;
+};
+
+// What a profile predicted of a run, and what the run took.
+struct ProfileComparison {
+  int64_t rounds = 0;  // whose time was predicted
+  // Means over these rounds, in seconds, of what DeviceProfile calls a step.
+  double predicted_seconds = 0;
+  double measured_seconds = 0;
+  // The median over the rounds of |predicted / measured - 1|.
+  double median_error = 0;
+  // Of tensors; predicted is 0 where the profile tells nothing of the batch
+  // sizes.
+  int64_t predicted_peak_bytes = 0;
+  int64_t measured_peak_bytes = 0;
 };
 
 struct TrainResult {
@@ -111,6 +128,7 @@ struct TrainResult {
   double samples_per_second = 0;
   int64_t peak_memory_bytes = 0;  // of tensors
   MemoryStats memory;
+  std::optional<ProfileComparison> profile;
   std::string weights_sha256;
   ScalarMap mapper;  // scaled_share, mean_gain, quantiles of Delta(g), ...
   int64_t dropped_updates = 0;

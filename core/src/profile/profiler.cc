@@ -105,25 +105,7 @@ class Profiler {
 
 void Profiler::Describe() {
   const Federation& f = federation_;
-  profile_.model = f.NameOf("model");
-  profile_.dataset = f.NameOf("dataset");
-  profile_.optimizer = f.NameOf("optimizer");
-  profile_.precision = f.config.run.precision;
-  profile_.device = absl::StrCat(f.config.run.device, ": ", DescribeCpu());
-  profile_.parameters = NumElements(f.model->parameters());
-  profile_.model_bytes =
-      NumBytes(f.model->parameters()) + NumBytes(f.model->buffers());
-  profile_.workers =
-      std::min(f.transport->concurrency(), f.config.cohort_size());
-  profile_.batches_per_step =
-      f.sync_policy->Plan(0).kind == RoundWork::Kind::kGradient
-          ? f.config.cohort_size()
-          : 1;
-  for (const int64_t count : f.num_examples) {
-    profile_.train_examples += count;
-  }
-  profile_.client_examples = static_cast<double>(profile_.train_examples) /
-                             static_cast<double>(f.num_examples.size());
+  profile_ = DescribeDevice(f);
   profile_.memory_budget = f.config.execution.memory_limit.value;
   profile_.process_budget = ProcessMemoryBudget();
   process_limit_ =
@@ -400,6 +382,30 @@ absl::Status Profiler::Refine() {
 }
 
 }  // namespace
+
+DeviceProfile DescribeDevice(const Federation& f) {
+  DeviceProfile profile;
+  profile.model = f.NameOf("model");
+  profile.dataset = f.NameOf("dataset");
+  profile.optimizer = f.NameOf("optimizer");
+  profile.precision = f.config.run.precision;
+  profile.device = absl::StrCat(f.config.run.device, ": ", DescribeCpu());
+  profile.parameters = NumElements(f.model->parameters());
+  profile.model_bytes =
+      NumBytes(f.model->parameters()) + NumBytes(f.model->buffers());
+  profile.workers =
+      std::min(f.transport->concurrency(), f.config.cohort_size());
+  profile.batches_per_step =
+      f.sync_policy->Plan(0).kind == RoundWork::Kind::kGradient
+          ? f.config.cohort_size()
+          : 1;
+  for (const int64_t count : f.num_examples) {
+    profile.train_examples += count;
+  }
+  profile.client_examples = static_cast<double>(profile.train_examples) /
+                            static_cast<double>(f.num_examples.size());
+  return profile;
+}
 
 absl::StatusOr<DeviceProfile> ProfileDevice(Federation& federation,
                                             const ProfileOptions& options) {

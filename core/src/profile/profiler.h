@@ -9,6 +9,9 @@
 
 namespace fedlb {
 
+// What is known of a device and its work without a measurement.
+DeviceProfile DescribeDevice(const Federation& federation);
+
 // Steps of growing batch sizes, none of which is begun unless it is predicted
 // to fit. `federation` is used up.
 //

@@ -1,6 +1,7 @@
 #include "profile/step_probe.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <utility>
 #include <vector>
 
@@ -52,13 +53,20 @@ absl::StatusOr<std::unique_ptr<StepProbe>> StepProbe::Open(
       Annotate(f.gradient_mapper->WarmStart(), "[gradient_mapper]"));
   std::unique_ptr<StepProbe> probe(new StepProbe(f, RunState(f)));
   // Two examples, because batch normalisation cannot do with one everywhere.
-  FEDLB_RETURN_IF_ERROR(
-      probe->RunSteps(std::min<int64_t>(2, probe->num_examples()), 1).status());
+  const int64_t smallest = std::min<int64_t>(2, probe->num_examples());
+  FEDLB_RETURN_IF_ERROR(probe->RunSteps(smallest, 1).status());
   probe->resident_bytes_ = GetMemoryStats().current_total;
   FEDLB_RETURN_IF_ERROR(
       Annotate(probe->MeasureEvaluation(), kEvaluationFailed));
+  // The same again after memory was given back: blocks are then cut otherwise
+  // than in a run, which never does so.
+  FEDLB_ASSIGN_OR_RETURN(const int64_t of_run, probe->PeakWithCheckpoint());
   ReleaseFreeMemory();
   probe->resident_before_ = ResidentBytes();
+  ResetPeakResident();
+  FEDLB_RETURN_IF_ERROR(probe->RunSteps(smallest, 1).status());
+  FEDLB_ASSIGN_OR_RETURN(const int64_t again, probe->PeakWithCheckpoint());
+  probe->of_release_ = again - of_run;
   return probe;
 }
 
@@ -109,8 +117,18 @@ absl::StatusOr<ScalarMap> StepProbe::RunSteps(int64_t batch_size,
 absl::StatusOr<ProfilePoint> StepProbe::MeasureMemory(int64_t batch_size) {
   Federation& f = federation_;
   ReleaseFreeMemory();
-  // Kernels made for other batch sizes stay, which a run of one has not.
-  left_over_ = std::max<int64_t>(0, ResidentBytes() - resident_before_);
+  // Kernels made for other batch sizes stay, which a run of one has not: about
+  // the same for each. Scratch memory stays too, in jumps, but a larger batch
+  // would have had it made.
+  const int64_t resident = ResidentBytes();
+  left_by_size_.push_back(resident - resident_before_);
+  resident_before_ = resident;
+  std::vector<int64_t> sorted = left_by_size_;
+  const auto middle =
+      sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
+  std::nth_element(sorted.begin(), middle, sorted.end());
+  left_over_ = std::max<int64_t>(0, *middle) *
+               static_cast<int64_t>(left_by_size_.size());
   ResetPeakResident();
   ResetPeakMemory();
   const int64_t before = GetMemoryStats().current_total;
@@ -126,29 +144,27 @@ absl::StatusOr<ProfilePoint> StepProbe::MeasureMemory(int64_t batch_size) {
                       .tag_bytes = memory.peak};
 }
 
+absl::StatusOr<int64_t> StepProbe::PeakWithCheckpoint() const {
+  FEDLB_ASSIGN_OR_RETURN(const StoredCheckpoint checkpoint,
+                         MakeCheckpoint(state_, federation_));
+  FEDLB_RETURN_IF_ERROR(SerializeSafetensors(checkpoint.content).status());
+  return PeakResidentBytes();
+}
+
 absl::StatusOr<int64_t> StepProbe::MeasureProcess() {
-  {
-    // What a checkpoint adds while it is written.
-    FEDLB_ASSIGN_OR_RETURN(const StoredCheckpoint checkpoint,
-                           MakeCheckpoint(state_, federation_));
-    FEDLB_RETURN_IF_ERROR(SerializeSafetensors(checkpoint.content).status());
-  }
-  const int64_t bytes = PeakResidentBytes();
-  return bytes == 0 ? 0 : bytes - left_over_ + of_other_workers_;
+  FEDLB_ASSIGN_OR_RETURN(const int64_t bytes, PeakWithCheckpoint());
+  return bytes == 0 ? 0 : bytes - left_over_ - of_release_ + of_other_workers_;
 }
 
 absl::StatusOr<ProfilePoint> StepProbe::TimeStep(int64_t batch_size) {
   FEDLB_ASSIGN_OR_RETURN(ScalarMap metrics, RunSteps(batch_size, 1));
-  const bool bsp =
-      federation_.sync_policy->Plan(0).kind == RoundWork::Kind::kGradient;
-  return ProfilePoint{
-      .batch_size = batch_size,
-      .num_timed = 1,
-      .step_seconds = metrics[bsp ? "round_seconds" : "step_seconds"],
-      .data_seconds = metrics["data_seconds"],
-      .forward_seconds = metrics["forward_seconds"],
-      .backward_seconds = metrics["backward_seconds"],
-      .optimizer_seconds = metrics["optimizer_seconds"]};
+  return ProfilePoint{.batch_size = batch_size,
+                      .num_timed = 1,
+                      .step_seconds = metrics["batch_seconds"],
+                      .data_seconds = metrics["data_seconds"],
+                      .forward_seconds = metrics["forward_seconds"],
+                      .backward_seconds = metrics["backward_seconds"],
+                      .optimizer_seconds = metrics["optimizer_seconds"]};
 }
 
 }  // namespace fedlb
