@@ -80,13 +80,12 @@ absl::StatusOr<std::unique_ptr<Federation>> Federation::Create(
 
   FEDLB_ASSIGN_OR_RETURN(f.sampler,
                          registry.Create<Sampler>(table("sampler"), context));
-  FEDLB_ASSIGN_OR_RETURN(
-      f.sync_policy, registry.Create<SyncPolicy>(table("sync_policy"), context));
-  FEDLB_ASSIGN_OR_RETURN(
-      f.batch_policy,
-      registry.Create<BatchPolicy>(table("batch_policy"), context));
-  FEDLB_ASSIGN_OR_RETURN(
-      f.lr_schedule, registry.Create<LrSchedule>(table("lr_schedule"), context));
+  FEDLB_ASSIGN_OR_RETURN(f.sync_policy, registry.Create<SyncPolicy>(
+                                            table("sync_policy"), context));
+  FEDLB_ASSIGN_OR_RETURN(f.batch_policy, registry.Create<BatchPolicy>(
+                                             table("batch_policy"), context));
+  FEDLB_ASSIGN_OR_RETURN(f.lr_schedule, registry.Create<LrSchedule>(
+                                            table("lr_schedule"), context));
   FEDLB_ASSIGN_OR_RETURN(
       f.client_algorithm,
       registry.Create<ClientAlgorithm>(table("client_algorithm"), context));
@@ -107,10 +106,10 @@ absl::StatusOr<std::unique_ptr<Federation>> Federation::Create(
   FEDLB_ASSIGN_OR_RETURN(f.model,
                          registry.Create<Model>(table("model"), context));
   if (!config.model_use.init.empty()) {
-    FEDLB_RETURN_IF_ERROR(Annotate(
-        LoadWeightsFile(config.model_use.init, config.model_use.init_skip,
-                        *f.model),
-        "model.init"));
+    FEDLB_RETURN_IF_ERROR(
+        Annotate(LoadWeightsFile(config.model_use.init,
+                                 config.model_use.init_skip, *f.model),
+                 "model.init"));
   }
   FEDLB_ASSIGN_OR_RETURN(
       f.transport, registry.Create<Transport>(table("transport"), context));
@@ -118,6 +117,14 @@ absl::StatusOr<std::unique_ptr<Federation>> Federation::Create(
   FEDLB_RETURN_IF_ERROR(
       Annotate(f.gradient_mapper->Prepare(f.model->parameter_layout()),
                "[gradient_mapper]"));
+  if (f.aggregator->min_updates() > config.cohort_size()) {
+    return ConfigError(absl::StrCat(
+        "[aggregator] ", f.NameOf("aggregator"), " needs ",
+        f.aggregator->min_updates(), " updates in a round, and the cohort has ",
+        config.cohort_size(),
+        " clients; raise federation.cohort_size or, where the rule has it, "
+        "lower aggregator.byzantine"));
+  }
   const bool maps_deltas =
       f.maps_on_server() &&
       f.sync_policy->Plan(0).kind == RoundWork::Kind::kLocalSteps;
@@ -126,11 +133,10 @@ absl::StatusOr<std::unique_ptr<Federation>> Federation::Create(
   FEDLB_RETURN_IF_ERROR(Annotate(
       f.gradient_mapper->CheckOptimizer(behind_mapper.traits(), logger),
       "[gradient_mapper]"));
-  const bool reads_updates =
-      f.maps_on_server() ? f.gradient_mapper->NeedsPartialMeans()
-                         : f.gradient_mapper->LearnsFromAggregate();
-  if (reads_updates &&
-      !f.aggregator->LinearState().has_value()) {
+  const bool reads_updates = f.maps_on_server()
+                                 ? f.gradient_mapper->NeedsPartialMeans()
+                                 : f.gradient_mapper->LearnsFromAggregate();
+  if (reads_updates && !f.aggregator->LinearState().has_value()) {
     return ConfigError(
         "[gradient_mapper] asks for partial means of the cohort, which a "
         "robust aggregator would not protect; use aggregator.name = \"mean\" "
@@ -186,11 +192,10 @@ std::string Federation::NameOf(const char* section) const {
 
 absl::StatusOr<std::vector<ClientAssignment>> Federation::Cohort(
     int64_t round) const {
-  FEDLB_ASSIGN_OR_RETURN(
-      const std::vector<int64_t> clients,
-      sampler->Sample({.round = round,
-                       .cohort_size = config.cohort_size(),
-                       .num_examples = num_examples}));
+  FEDLB_ASSIGN_OR_RETURN(const std::vector<int64_t> clients,
+                         sampler->Sample({.round = round,
+                                          .cohort_size = config.cohort_size(),
+                                          .num_examples = num_examples}));
   std::vector<ClientAssignment> cohort;
   cohort.reserve(clients.size());
   for (const int64_t client : clients) {
@@ -245,9 +250,8 @@ void Federation::WarnAboutPhases() const {
 int64_t Federation::LocalSteps(const RoundWork& work,
                                const ClientAssignment& assignment) const {
   const auto& examples = partition[static_cast<size_t>(assignment.client)];
-  return LocalStepsOf(work,
-                      ClientBatches(context.seed, assignment.client, examples,
-                                    assignment.batch_size));
+  return LocalStepsOf(work, ClientBatches(context.seed, assignment.client,
+                                          examples, assignment.batch_size));
 }
 
 }  // namespace fedlb

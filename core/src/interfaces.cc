@@ -104,9 +104,9 @@ absl::StatusOr<Partition> Partitioner::Deal(absl::Span<const int64_t> indices,
         return DoDeal(indices, labels, num_classes, num_clients);
       }));
   if (static_cast<int64_t>(partition.size()) != num_clients) {
-    return absl::InternalError(
-        absl::StrCat("the partitioner made ", partition.size(),
-                     " shares for ", num_clients, " clients"));
+    return absl::InternalError(absl::StrCat("the partitioner made ",
+                                            partition.size(), " shares for ",
+                                            num_clients, " clients"));
   }
   absl::flat_hash_set<int64_t> free(indices.begin(), indices.end());
   for (size_t client = 0; client < partition.size(); ++client) {
@@ -136,10 +136,9 @@ absl::StatusOr<std::vector<int64_t>> Sampler::Sample(
   }
   FEDLB_ASSIGN_OR_RETURN(
       std::vector<int64_t> cohort,
-      CatchAsStatusOr("sampler",
-                      [&]() -> absl::StatusOr<std::vector<int64_t>> {
-                        return DoSample(request);
-                      }));
+      CatchAsStatusOr("sampler", [&]() -> absl::StatusOr<std::vector<int64_t>> {
+        return DoSample(request);
+      }));
   if (cohort.empty() ||
       static_cast<int64_t>(cohort.size()) > request.cohort_size) {
     return absl::InternalError(absl::StrCat("the sampler chose ", cohort.size(),
@@ -166,7 +165,8 @@ absl::Status Optimizer::Step(const TensorList& gradient, double lr,
   for (size_t i = 0; i < weights.size(); ++i) {
     if (gradient[i].sizes() != weights[i].sizes()) {
       return absl::InvalidArgumentError(
-          absl::StrCat("tensor ", i, " of the gradient has another shape than "
+          absl::StrCat("tensor ", i,
+                       " of the gradient has another shape than "
                        "the weights"));
     }
   }
@@ -204,8 +204,9 @@ absl::Status Aggregator::Add(const Update& update) {
   }
   FEDLB_RETURN_IF_ERROR(CheckLayout(layout_, parameters->second));
   if (update.num_examples < 1) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "client ", update.client, " counts ", update.num_examples, " examples"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("client ", update.client, " counts ", update.num_examples,
+                     " examples"));
   }
   FEDLB_RETURN_IF_ERROR(
       CatchAsStatus("aggregator", [&] { return DoAdd(update); }));
@@ -214,13 +215,13 @@ absl::Status Aggregator::Add(const Update& update) {
 }
 
 absl::StatusOr<TensorList> Aggregator::Finish() {
-  if (!in_round_ || num_added_ == 0) {
-    return absl::FailedPreconditionError("no update to aggregate");
+  if (!in_round_ || num_added_ < min_updates()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        num_added_, " updates to aggregate; the rule needs ", min_updates()));
   }
   in_round_ = false;
-  return CatchAsStatusOr("aggregator", [&]() -> absl::StatusOr<TensorList> {
-    return DoFinish();
-  });
+  return CatchAsStatusOr(
+      "aggregator", [&]() -> absl::StatusOr<TensorList> { return DoFinish(); });
 }
 
 absl::Status GradientMapper::Map(const StepContext& context,

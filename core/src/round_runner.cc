@@ -506,8 +506,9 @@ absl::Status RoundRunner::CheckSurvivors(
                                              ": client ", client,
                                              " dropped: ", cause.message()));
   }
+  const int64_t min_cohort = federation_.config.federation.min_cohort;
   const int64_t needed =
-      std::max<int64_t>(1, federation_.config.federation.min_cohort);
+      std::max(federation_.aggregator->min_updates(), min_cohort);
   if (result.num_survivors >= needed) {
     return absl::OkStatus();
   }
@@ -527,8 +528,11 @@ absl::Status RoundRunner::CheckSurvivors(
       "round ", state_.next_round, ": ", result.num_survivors, " of ",
       result.num_survivors +
           static_cast<int64_t>(result.dropped.size() + absent.size()),
-      " updates were usable and federation.min_cohort asks for ", needed,
-      first_cause));
+      " updates were usable and ",
+      needed == min_cohort
+          ? "federation.min_cohort"
+          : absl::StrCat("aggregator ", federation_.NameOf("aggregator")),
+      " asks for ", needed, first_cause));
 }
 
 }  // namespace fedlb

@@ -29,8 +29,7 @@ ParamSchema<UpdateGateOptions> UpdateGateOptions::Schema() {
            "An update whose norm is larger drops its client; 0 for no limit.",
            AtLeast(0))
       .Add("max_examples", &Options::max_examples,
-           "An update that claims more examples drops its client.",
-           AtLeast(1));
+           "An update that claims more examples drops its client.", AtLeast(1));
 }
 
 void PartialMeans::Begin(const TensorLayout& layout) {
@@ -95,8 +94,8 @@ bool UpdateSink::Admit(int64_t slot) {
 void UpdateSink::Deliver(int64_t slot, Update update) {
   // The expensive checks run on the caller's thread, outside the lock.
   absl::Status status = CatchAsStatus("checking an update", [&] {
-    FEDLB_RETURN_IF_ERROR(Annotate(
-        compressor_.Decompress(parameters_, update), "decompression"));
+    FEDLB_RETURN_IF_ERROR(
+        Annotate(compressor_.Decompress(parameters_, update), "decompression"));
     return CheckUpdate(slot, update);
   });
   if (status.ok()) {
@@ -127,8 +126,9 @@ absl::Status UpdateSink::CheckUpdate(int64_t slot, const Update& update) const {
         absl::StrCat("update of client ", update.client));
   }
   if (update.kind != kind_) {
-    return absl::InvalidArgumentError("gradient where a delta was asked for, "
-                                      "or the reverse");
+    return absl::InvalidArgumentError(
+        "gradient where a delta was asked for, "
+        "or the reverse");
   }
   if (update.num_examples < 1 || update.num_examples > gate_.max_examples) {
     return absl::InvalidArgumentError(
@@ -161,7 +161,8 @@ absl::Status UpdateSink::CheckUpdate(int64_t slot, const Update& update) const {
       continue;
     }
     if (name == kBuffersGroup) {
-      FEDLB_RETURN_IF_ERROR(Annotate(CheckLayout(buffers_, tensors), "buffers"));
+      FEDLB_RETURN_IF_ERROR(
+          Annotate(CheckLayout(buffers_, tensors), "buffers"));
     }
     if (name == kUnmappedGradientGroup || name == kDisplacementGroup ||
         name == kReorderedGroup) {
@@ -252,11 +253,11 @@ absl::StatusOr<RoundResult> UpdateSink::Finish() {
   absl::MutexLock lock(&mutex_);
   FEDLB_RETURN_IF_ERROR(status_);
   if (next_slot_ != cohort_size()) {
-    return absl::InternalError(
-        absl::StrCat("the transport delivered ", next_slot_, " of ",
-                     cohort_size(), " updates"));
+    return absl::InternalError(absl::StrCat("the transport delivered ",
+                                            next_slot_, " of ", cohort_size(),
+                                            " updates"));
   }
-  if (result_.num_survivors > 0) {
+  if (result_.num_survivors >= aggregator_.min_updates()) {
     FEDLB_ASSIGN_OR_RETURN(result_.aggregate, aggregator_.Finish());
     if (buffer_mean_.total_weight() > 0) {
       result_.buffers = buffer_mean_.Mean();

@@ -1,7 +1,13 @@
 #include "fedlb/plugin.h"
 
+#include "aggregation/bulyan.h"
 #include "aggregation/fednova.h"
+#include "aggregation/geometric_median.h"
+#include "aggregation/krum.h"
 #include "aggregation/mean.h"
+#include "aggregation/median.h"
+#include "aggregation/norm_clipping.h"
+#include "aggregation/trimmed_mean.h"
 
 namespace fedlb::aggregation {
 namespace {
@@ -9,6 +15,12 @@ namespace {
 void RegisterComponents(PluginRegistrar& registrar) {
   registrar.Add<Mean>();
   registrar.Add<FedNova>();
+  registrar.Add<CoordinateMedian>();
+  registrar.Add<TrimmedMeanRule>();
+  registrar.Add<Krum>();
+  registrar.Add<Bulyan>();
+  registrar.Add<GeometricMedian>();
+  registrar.Add<NormClipping>();
 }
 
 }  // namespace

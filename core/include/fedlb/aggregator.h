@@ -38,6 +38,9 @@ class FEDLB_API Aggregator : public Component {
 
   int64_t num_added() const { return num_added_; }
 
+  // Fewest updates in a round that the rule works with, at least 1.
+  virtual int64_t min_updates() const { return 1; }
+
   // Tensors whose sum over processes stands for all their clients, or nullopt
   // when the rule must see every update in one place.
   virtual std::optional<TensorList> LinearState() { return std::nullopt; }

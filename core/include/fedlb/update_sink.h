@@ -63,7 +63,8 @@ class FEDLB_API PartialMeans final : public UpdateObserver {
 
 // What became of a round's clients.
 struct RoundResult {
-  TensorList aggregate;   // of the parameters; empty when nobody survived
+  // Of the parameters; empty when too few survived for the rule.
+  TensorList aggregate;
   TensorList buffers;     // mean by examples; empty when not sent
   TensorGroups extra_means;  // uniform means of all other groups
   int64_t num_survivors = 0;

@@ -15,7 +15,6 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
-#include "fedlb/memory.h"
 
 namespace fedlb {
 namespace {
@@ -88,8 +87,7 @@ int64_t ResidentBytes() { return BytesIn("/proc/self/status", "VmRSS"); }
 
 int64_t PeakResidentBytes() { return BytesIn("/proc/self/status", "VmHWM"); }
 
-void ReleaseFreeMemory() {
-  ReleaseCachedMemory();
+void TrimHeap() {
 #ifdef __GLIBC__
   malloc_trim(0);
 #endif

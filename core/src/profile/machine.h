@@ -23,8 +23,8 @@ int64_t ResidentBytes();
 int64_t PeakResidentBytes();
 void ResetPeakResident();
 
-// Gives what tensors and others have freed back to the system.
-void ReleaseFreeMemory();
+// Gives what others than tensors have freed back to the system.
+void TrimHeap();
 
 }  // namespace fedlb
 

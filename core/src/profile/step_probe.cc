@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "evaluation.h"
 #include "fedlb/lr_schedule.h"
 #include "fedlb/memory.h"
@@ -27,11 +28,24 @@ class StandingStill final : public LrSchedule {
   }
 };
 
+// What the process has resident besides the memory of tensors.
+int64_t ResidentOutsideTensors() {
+  TrimHeap();
+  return ResidentBytes() - GetMemoryStats().reserved;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<StepProbe>> StepProbe::Open(
     Federation& federation, const std::atomic<int>* stop) {
   Federation& f = federation;
+  if (f.aggregator->min_updates() > 1) {
+    return ConfigError(absl::StrCat(
+        "[aggregator] ", f.NameOf("aggregator"), " needs ",
+        f.aggregator->min_updates(),
+        " updates, and a profile is of one client; measure it with --set "
+        "aggregator.name=mean"));
+  }
   std::vector<int64_t> all;
   for (const std::vector<int64_t>& examples : f.partition) {
     all.insert(all.end(), examples.begin(), examples.end());
@@ -53,20 +67,12 @@ absl::StatusOr<std::unique_ptr<StepProbe>> StepProbe::Open(
       Annotate(f.gradient_mapper->WarmStart(), "[gradient_mapper]"));
   std::unique_ptr<StepProbe> probe(new StepProbe(f, RunState(f)));
   // Two examples, because batch normalisation cannot do with one everywhere.
-  const int64_t smallest = std::min<int64_t>(2, probe->num_examples());
-  FEDLB_RETURN_IF_ERROR(probe->RunSteps(smallest, 1).status());
+  FEDLB_RETURN_IF_ERROR(
+      probe->RunSteps(std::min<int64_t>(2, probe->num_examples()), 1).status());
   probe->resident_bytes_ = GetMemoryStats().current_total;
   FEDLB_RETURN_IF_ERROR(
       Annotate(probe->MeasureEvaluation(), kEvaluationFailed));
-  // The same again after memory was given back: blocks are then cut otherwise
-  // than in a run, which never does so.
-  FEDLB_ASSIGN_OR_RETURN(const int64_t of_run, probe->PeakWithCheckpoint());
-  ReleaseFreeMemory();
-  probe->resident_before_ = ResidentBytes();
-  ResetPeakResident();
-  FEDLB_RETURN_IF_ERROR(probe->RunSteps(smallest, 1).status());
-  FEDLB_ASSIGN_OR_RETURN(const int64_t again, probe->PeakWithCheckpoint());
-  probe->of_release_ = again - of_run;
+  probe->outside_before_ = ResidentOutsideTensors();
   return probe;
 }
 
@@ -116,13 +122,13 @@ absl::StatusOr<ScalarMap> StepProbe::RunSteps(int64_t batch_size,
 
 absl::StatusOr<ProfilePoint> StepProbe::MeasureMemory(int64_t batch_size) {
   Federation& f = federation_;
-  ReleaseFreeMemory();
-  // Kernels made for other batch sizes stay, which a run of one has not: about
-  // the same for each. Scratch memory stays too, in jumps, but a larger batch
-  // would have had it made.
-  const int64_t resident = ResidentBytes();
-  left_by_size_.push_back(resident - resident_before_);
-  resident_before_ = resident;
+  // Tensors' free memory is kept, as a run keeps it: blocks that are cut anew
+  // fit otherwise. Kernels made for other batch sizes stay too, about the same
+  // for each, which a run of one size has not. So does scratch memory, in
+  // jumps, but a larger batch would have had it made.
+  const int64_t outside = ResidentOutsideTensors();
+  left_by_size_.push_back(outside - outside_before_);
+  outside_before_ = outside;
   std::vector<int64_t> sorted = left_by_size_;
   const auto middle =
       sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
@@ -144,16 +150,15 @@ absl::StatusOr<ProfilePoint> StepProbe::MeasureMemory(int64_t batch_size) {
                       .tag_bytes = memory.peak};
 }
 
-absl::StatusOr<int64_t> StepProbe::PeakWithCheckpoint() const {
-  FEDLB_ASSIGN_OR_RETURN(const StoredCheckpoint checkpoint,
-                         MakeCheckpoint(state_, federation_));
-  FEDLB_RETURN_IF_ERROR(SerializeSafetensors(checkpoint.content).status());
-  return PeakResidentBytes();
-}
-
 absl::StatusOr<int64_t> StepProbe::MeasureProcess() {
-  FEDLB_ASSIGN_OR_RETURN(const int64_t bytes, PeakWithCheckpoint());
-  return bytes == 0 ? 0 : bytes - left_over_ - of_release_ + of_other_workers_;
+  {
+    // What a checkpoint adds while it is written.
+    FEDLB_ASSIGN_OR_RETURN(const StoredCheckpoint checkpoint,
+                           MakeCheckpoint(state_, federation_));
+    FEDLB_RETURN_IF_ERROR(SerializeSafetensors(checkpoint.content).status());
+  }
+  const int64_t bytes = PeakResidentBytes();
+  return bytes == 0 ? 0 : bytes - left_over_ + of_other_workers_;
 }
 
 absl::StatusOr<ProfilePoint> StepProbe::TimeStep(int64_t batch_size) {

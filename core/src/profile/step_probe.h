@@ -54,8 +54,6 @@ class StepProbe {
         runner_(federation_, state_) {}
 
   absl::Status MeasureEvaluation();
-  // VmHWM, with what a checkpoint adds while it is written.
-  absl::StatusOr<int64_t> PeakWithCheckpoint() const;
   absl::StatusOr<ScalarMap> RunSteps(int64_t batch_size, int64_t steps);
 
   Federation& federation_;
@@ -66,13 +64,11 @@ class StepProbe {
   int64_t steps_run_ = 0;
   // What the workers that were idle in MeasureMemory would have held.
   int64_t of_other_workers_ = 0;
-  // Of the process before the newest measurement, what each measurement left,
-  // and what all together left that a run of one batch size has not.
-  int64_t resident_before_ = 0;
+  // Resident outside tensors before the newest measurement, what each one left
+  // there, and what all together left that a run of one batch size has not.
+  int64_t outside_before_ = 0;
   std::vector<int64_t> left_by_size_;
   int64_t left_over_ = 0;
-  // What VmHWM is above that of a run, which gives no memory back.
-  int64_t of_release_ = 0;
 };
 
 }  // namespace fedlb
