@@ -247,6 +247,20 @@ TEST_F(MemoryTest, AGrowingBatchGivesBackTheSmallerBlocks) {
   EXPECT_LE(Reserved(), 150 * kMegabyte);
 }
 
+// A block too large for what is asked for next does not stay beside it: what is
+// mapped follows the peak of what is held.
+TEST_F(MemoryTest, BlocksThatNothingAsksForDoNotPileUp) {
+  SKIP_WITHOUT_CACHE();
+  Bytes(200 * kMegabyte);
+  std::vector<at::Tensor> held;
+  for (int i = 0; i < 14; ++i) {
+    held.push_back(Bytes(15 * kMegabyte));
+  }
+  EXPECT_GE(Reserved(), 210 * kMegabyte);
+  // Without a bound, 410.
+  EXPECT_LE(Reserved(), (14 * Peak()) / 10 + 17 * kMegabyte);
+}
+
 TEST_F(MemoryTest, ReleaseGivesBackWhatIsFree) {
   const at::Tensor held = Bytes(3 * kMegabyte);
   const int64_t reserved = Reserved();
