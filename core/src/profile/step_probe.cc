@@ -122,8 +122,13 @@ absl::StatusOr<ScalarMap> StepProbe::RunSteps(int64_t batch_size,
 
 absl::StatusOr<ProfilePoint> StepProbe::MeasureMemory(int64_t batch_size) {
   Federation& f = federation_;
-  // Tensors' free memory is kept, as a run keeps it: blocks that are cut anew
-  // fit otherwise. Kernels made for other batch sizes stay too, about the same
+  // Where parameters rule, tensors' free memory is kept, as a run keeps it:
+  // their blocks, cut anew, fit otherwise. Where activations rule, it is given
+  // back: it is that of other batch sizes.
+  if (GetMemoryStats().peak_total > 2 * resident_bytes_) {
+    ReleaseCachedMemory();
+  }
+  // Kernels made for other batch sizes stay too, about the same
   // for each, which a run of one size has not. So does scratch memory, in
   // jumps, but a larger batch would have had it made.
   const int64_t outside = ResidentOutsideTensors();
