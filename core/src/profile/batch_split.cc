@@ -13,6 +13,7 @@
 #include "absl/strings/str_join.h"
 #include "fedlb/profile.h"
 #include "fedlb/status.h"
+#include "profile/describe_model.h"
 
 namespace fedlb {
 namespace {
@@ -41,20 +42,15 @@ struct Device {
   }
 };
 
-std::string Describe(const DeviceProfile& profile) {
-  return absl::StrCat(profile.model, " with ", profile.parameters,
-                      " parameters in ", profile.precision);
-}
-
 absl::StatusOr<std::vector<Device>> Read(
     const std::vector<DeviceProfile>& profiles) {
   std::vector<Device> devices;
   for (const DeviceProfile& profile : profiles) {
     const size_t number = devices.size() + 1;
-    if (Describe(profile) != Describe(profiles[0])) {
+    if (DescribeModel(profile) != DescribeModel(profiles[0])) {
       return InputFileError(absl::StrCat(
           "profiles of different models: device ", number, " trained ",
-          Describe(profile), ", device 1 ", Describe(profiles[0])));
+          DescribeModel(profile), ", device 1 ", DescribeModel(profiles[0])));
     }
     Device device;
     FEDLB_ASSIGN_OR_RETURN(device.models, ProfileModels::Fit(profile));

@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "fedlb/logger.h"
 #include "fedlb/status.h"
+#include "profile/describe_model.h"
 #include "profile/profiler.h"
 
 namespace fedlb {
@@ -15,15 +16,12 @@ namespace fedlb {
 absl::StatusOr<ProfileCheck> ProfileCheck::Create(
     const DeviceProfile& profile, const Federation& federation) {
   const DeviceProfile here = DescribeDevice(federation);
-  const auto model = [](const DeviceProfile& p) {
-    return absl::StrCat(p.model, " with ", p.parameters, " parameters in ",
-                        p.precision);
-  };
-  if (model(profile) != model(here)) {
-    return InputFileError(absl::StrCat("the profile is of ", model(profile),
-                                       ", and this run trains ", model(here),
-                                       "; measure it with fedlb profile and "
-                                       "the settings of this run"));
+  if (DescribeModel(profile) != DescribeModel(here)) {
+    return InputFileError(
+        absl::StrCat("the profile is of ", DescribeModel(profile),
+                     ", and this run trains ", DescribeModel(here),
+                     "; measure it with fedlb profile and "
+                     "the settings of this run"));
   }
   std::vector<std::string> differences;
   const auto compare = [&differences](const char* what, const auto& of_profile,
