@@ -232,6 +232,19 @@ TEST(BatchSplitTest, TiesAreSharedEvenly) {
   EXPECT_EQ(split->shares[1].batch_size, 48);
 }
 
+// As do devices whose times differ in the last bits, as fits on another machine
+// do.
+TEST(BatchSplitTest, RoundingDecidesNothing) {
+  for (const double other : {1e-3 * (1 + 1e-15), 1e-3 * (1 - 1e-15)}) {
+    for (const double slope : {0.0, 1e-19, -1e-19}) {
+      const auto split =
+          SplitBatch({Device(1e-3, slope), Device(other, 0)}, 96);
+      ASSERT_TRUE(split.ok()) << split.status();
+      EXPECT_EQ(split->shares[0].batch_size, 48) << other << " " << slope;
+    }
+  }
+}
+
 // A model with batch normalisation may not run with one example.
 TEST(BatchSplitTest, NobodyGetsLessThanWhatRuns) {
   std::vector<DeviceProfile> devices = {Device(0, 1e-6), Device(0, 1e-1)};

@@ -20,6 +20,10 @@ namespace {
 
 constexpr int kBisections = 60;
 
+// Times that differ by less are equal: fitted curves carry the rounding of the
+// machine that fitted them, and no split may hang on it.
+constexpr double kRelativeTie = 1e-9;
+
 struct Device {
   ProfileModels models;
   // Between what runs, and what fits and whose time is known.
@@ -85,8 +89,12 @@ void Balance(const std::vector<Device>& devices, int64_t total,
   int64_t excess =
       std::accumulate(sizes.begin(), sizes.end(), int64_t{0}) - total;
   // Of equal times the larger batch counts as the slower.
-  const auto key = [&](size_t k) {
-    return std::pair(devices[k].Seconds(sizes[k]), sizes[k]);
+  const auto slower = [&](size_t a, size_t b) {
+    const double time_a = devices[a].Seconds(sizes[a]);
+    const double time_b = devices[b].Seconds(sizes[b]);
+    return std::abs(time_a - time_b) <= kRelativeTie * std::max(time_a, time_b)
+               ? sizes[a] > sizes[b]
+               : time_a > time_b;
   };
   while (excess != 0) {
     const bool take = excess > 0;
@@ -96,7 +104,7 @@ void Balance(const std::vector<Device>& devices, int64_t total,
                : sizes[k] == devices[k].largest) {
         continue;
       }
-      if (chosen == sizes.size() || (key(k) > key(chosen)) == take) {
+      if (chosen == sizes.size() || slower(k, chosen) == take) {
         chosen = k;
       }
     }
@@ -160,7 +168,7 @@ absl::StatusOr<BatchSplit> SplitBatch(
         std::accumulate(sizes.begin(), sizes.end(), int64_t{0});
     (done >= global_batch ? enough : too_short) = middle;
   }
-  std::vector<int64_t> sizes = sizes_within(enough);
+  std::vector<int64_t> sizes = sizes_within(enough * (1 + kRelativeTie));
   Balance(devices, global_batch, sizes);
 
   BatchSplit split;
