@@ -16,8 +16,8 @@ namespace fedlb {
 class FileDescriptor {
  public:
   explicit FileDescriptor(int fd = -1) : fd_(fd) {}
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  FileDescriptor(FileDescriptor&& other) noexcept : fd_(other.Release()) {}
+  FileDescriptor& operator=(FileDescriptor&&) = delete;
   ~FileDescriptor() { Close(); }
 
   bool ok() const { return fd_ >= 0; }

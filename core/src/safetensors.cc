@@ -2,25 +2,19 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstring>
-#include <optional>
 
 #include <ATen/ops/empty.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <nlohmann/json.hpp>
 
 #include "absl/algorithm/container.h"
 #include "absl/container/flat_hash_set.h"
-#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "digest.h"
 #include "fedlb/status.h"
-#include "posix_file.h"
+#include "safetensors_digest.h"
 #include "safetensors_header.h"
+#include "safetensors_reader.h"
 
 namespace fedlb {
 namespace {
@@ -29,119 +23,16 @@ constexpr uint64_t kLengthBytes = 8;
 // A block is hashed while it is in the cache.
 constexpr uint64_t kBlockBytes = 256 << 10;
 
-constexpr char kSha256Key[] = "fedlb.sha256";
-constexpr char kXxh3Key[] = "fedlb.xxh3";
-constexpr char kHeaderDigestKey[] = "fedlb.header_xxh3";
-// Written in the place of the header's digest while that is computed.
-constexpr char kBlankDigest[] = "0000000000000000";
-constexpr size_t kHeaderDigestSize = sizeof(kBlankDigest) - 1;
-
-// The digest of a header whose own digest is blank.
-std::string HeaderDigest(absl::string_view blanked) {
-  Xxh3 digest;
-  digest.Update(blanked.data(), blanked.size());
-  return digest.Finish();
-}
-
-// Where the digits of the header's digest begin, in the form in which fedlb
-// writes it. In the text of another value the quotes would be escaped.
-size_t FindHeaderDigest(absl::string_view header) {
-  const std::string prefix = absl::StrCat("\"", kHeaderDigestKey, "\":\"");
-  const size_t found = header.find(prefix);
-  return found == absl::string_view::npos ? found : found + prefix.size();
-}
-
-// The digests of the header and of the data come together: damage to the name
-// of one of them would otherwise only take it out of use.
-absl::Status CheckHeaderDigest(
-    std::string header, const std::map<std::string, std::string>& metadata) {
-  const auto digest = metadata.find(kHeaderDigestKey);
-  const bool has_header_digest = digest != metadata.end();
-  if (has_header_digest !=
-      (metadata.contains(kSha256Key) || metadata.contains(kXxh3Key))) {
-    return absl::DataLossError(absl::StrCat(
-        "of the digests ", kHeaderDigestKey, " and ", kSha256Key, " or ",
-        kXxh3Key, " one is missing; a file has both or none"));
-  }
-  if (!has_header_digest) {
-    return absl::OkStatus();
-  }
-  const std::string& expected = digest->second;
-  const size_t position = FindHeaderDigest(header);
-  if (position == absl::string_view::npos ||
-      header.compare(position, kHeaderDigestSize, expected) != 0) {
-    return absl::DataLossError(
-        absl::StrCat(kHeaderDigestKey, " is not in the form fedlb writes"));
-  }
-  header.replace(position, kHeaderDigestSize, kBlankDigest);
-  if (HeaderDigest(header) != expected) {
-    return absl::DataLossError(
-        absl::StrCat("the header does not match its digest ", kHeaderDigestKey,
-                     "; it changed after it was written"));
-  }
-  return absl::OkStatus();
-}
-
-// The digests that a file claims to have.
-class DataDigests {
- public:
-  explicit DataDigests(const std::map<std::string, std::string>& metadata) {
-    if (const auto found = metadata.find(kSha256Key); found != metadata.end()) {
-      expected_sha256_ = found->second;
-      sha256_.emplace();
-    }
-    if (const auto found = metadata.find(kXxh3Key); found != metadata.end()) {
-      expected_xxh3_ = found->second;
-      xxh3_.emplace();
-    }
-  }
-
-  void Update(const void* bytes, size_t size) {
-    if (sha256_.has_value()) {
-      sha256_->Update(bytes, size);
-    }
-    if (xxh3_.has_value()) {
-      xxh3_->Update(bytes, size);
-    }
-  }
-
-  absl::Status Check() {
-    if (sha256_.has_value() && sha256_->Finish() != expected_sha256_) {
-      return Mismatch(kSha256Key);
-    }
-    if (xxh3_.has_value() && xxh3_->Finish() != expected_xxh3_) {
-      return Mismatch(kXxh3Key);
-    }
-    return absl::OkStatus();
-  }
-
- private:
-  static absl::Status Mismatch(absl::string_view key) {
-    return absl::DataLossError(
-        absl::StrCat("the data does not match its digest ", key,
-                     "; it changed after it was written"));
-  }
-
-  std::optional<Sha256> sha256_;
-  std::optional<Xxh3> xxh3_;
-  std::string expected_sha256_;
-  std::string expected_xxh3_;
-};
-
-// Copies `size` bytes at `offset` of the file to `target`.
-using ReadBytes =
-    absl::FunctionRef<absl::Status(uint64_t offset, char* target, size_t size)>;
-
+// `read` takes offsets within the data area.
 absl::StatusOr<at::Tensor> ReadTensor(const SafetensorsEntry& entry,
-                                      uint64_t data_offset, ReadBytes read,
-                                      DataDigests& digests) {
+                                      ReadBytes read, DataDigests& digests) {
   at::Tensor tensor =
       at::empty(entry.shape, at::TensorOptions().dtype(entry.dtype));
   auto* const target = static_cast<char*>(tensor.mutable_data_ptr());
   for (uint64_t at = entry.begin; at < entry.end; at += kBlockBytes) {
     char* const block = target + (at - entry.begin);
     const size_t size = std::min(kBlockBytes, entry.end - at);
-    FEDLB_RETURN_IF_ERROR(read(data_offset + at, block, size));
+    FEDLB_RETURN_IF_ERROR(read(at, block, size));
     digests.Update(block, size);
   }
   // LibTorch loads these bytes as bool, for which only two values exist.
@@ -154,36 +45,14 @@ absl::StatusOr<at::Tensor> ReadTensor(const SafetensorsEntry& entry,
   return tensor;
 }
 
-absl::StatusOr<SafetensorsFile> Read(uint64_t file_size, ReadBytes read) {
-  if (file_size < kLengthBytes) {
-    return absl::DataLossError(
-        absl::StrCat("a file of ", file_size, " bytes has no header length"));
-  }
-  std::array<char, kLengthBytes> length_bytes;
-  FEDLB_RETURN_IF_ERROR(read(0, length_bytes.data(), kLengthBytes));
-  uint64_t length = 0;
-  std::memcpy(&length, length_bytes.data(), kLengthBytes);
-  if (length > file_size - kLengthBytes) {
-    return absl::DataLossError(absl::StrCat("a header of ", length,
-                                            " bytes in a file of ", file_size));
-  }
-  if (length > kMaxSafetensorsHeaderBytes) {
-    return absl::DataLossError(absl::StrCat(
-        "a header of ", length, " bytes, over ", kMaxSafetensorsHeaderBytes));
-  }
-  std::string text(length, '\0');
-  FEDLB_RETURN_IF_ERROR(read(kLengthBytes, text.data(), length));
-  const uint64_t data_offset = kLengthBytes + length;
-  FEDLB_ASSIGN_OR_RETURN(SafetensorsHeader header,
-                         ParseSafetensorsHeader(text, file_size - data_offset));
-  FEDLB_RETURN_IF_ERROR(CheckHeaderDigest(std::move(text), header.metadata));
-
+absl::StatusOr<SafetensorsFile> ReadTensors(SafetensorsHeader header,
+                                            ReadBytes read) {
   DataDigests digests(header.metadata);
   SafetensorsFile file;
   file.tensors.reserve(header.tensors.size());
   for (SafetensorsEntry& entry : header.tensors) {
     FEDLB_ASSIGN_OR_RETURN(at::Tensor tensor,
-                           ReadTensor(entry, data_offset, read, digests));
+                           ReadTensor(entry, read, digests));
     file.tensors.emplace_back(std::move(entry.name), std::move(tensor));
   }
   FEDLB_RETURN_IF_ERROR(digests.Check());
@@ -343,52 +212,38 @@ absl::StatusOr<std::string> SerializeSafetensors(const SafetensorsFile& file,
 }
 
 absl::StatusOr<SafetensorsFile> ParseSafetensors(absl::string_view bytes) {
-  return CatchAsStatusOr("reading safetensors", [bytes] {
-    return Read(bytes.size(),
-                [bytes](uint64_t offset, char* target, size_t size) {
-                  std::memcpy(target, bytes.data() + offset, size);
-                  return absl::OkStatus();
-                });
-  });
+  return CatchAsStatusOr(
+      "reading safetensors", [bytes]() -> absl::StatusOr<SafetensorsFile> {
+        const auto read = [&bytes](uint64_t offset, char* target, size_t size) {
+          std::memcpy(target, bytes.data() + offset, size);
+          return absl::OkStatus();
+        };
+        FEDLB_ASSIGN_OR_RETURN(SafetensorsPreamble preamble,
+                               ReadSafetensorsPreamble(bytes.size(), read));
+        const absl::string_view data = bytes.substr(preamble.data_offset);
+        return ReadTensors(
+            std::move(preamble.header),
+            [&data](uint64_t offset, char* target, size_t size) {
+              std::memcpy(target, data.data() + offset, size);
+              return absl::OkStatus();
+            });
+      });
 }
 
 absl::StatusOr<SafetensorsFile> ReadSafetensors(const std::string& path) {
-  const auto failure = [&path](absl::string_view reason) {
-    return InputFileError(absl::StrCat("cannot read ", path, ": ", reason));
-  };
-  // Without O_NONBLOCK a pipe would wait here for a writer.
-  FileDescriptor descriptor(
-      open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  struct stat information;
-  if (!descriptor.ok() || fstat(descriptor.get(), &information) != 0) {
-    return failure(SystemError());
-  }
-  if (!S_ISREG(information.st_mode)) {
-    return failure("not a regular file");
-  }
-  const auto read = [&descriptor](uint64_t offset, char* target, size_t size) {
-    while (size > 0) {
-      const ssize_t count =
-          pread(descriptor.get(), target, size, static_cast<off_t>(offset));
-      if (count < 0 && errno == EINTR) {
-        continue;
-      }
-      if (count <= 0) {
-        return absl::DataLossError(
-            count < 0 ? SystemError()
-                      : "it became shorter while it was being read");
-      }
-      offset += static_cast<uint64_t>(count);
-      target += count;
-      size -= static_cast<size_t>(count);
-    }
-    return absl::OkStatus();
-  };
   absl::StatusOr<SafetensorsFile> file = CatchAsStatusOr(
       absl::StrCat("reading ", path),
-      [&] { return Read(static_cast<uint64_t>(information.st_size), read); });
+      [&]() -> absl::StatusOr<SafetensorsFile> {
+        FEDLB_ASSIGN_OR_RETURN(const SafetensorsReader reader,
+                               SafetensorsReader::Open(path));
+        return ReadTensors(
+            reader.header(),
+            [&reader](uint64_t offset, char* target, size_t size) {
+              return reader.ReadAt(offset, target, size);
+            });
+      });
   if (absl::IsDataLoss(file.status())) {
-    return failure(file.status().message());
+    return CannotRead(path, file.status().message());
   }
   return file;
 }

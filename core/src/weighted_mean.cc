@@ -7,25 +7,20 @@
 #include <ATen/ops/zeros.h>
 #include <c10/core/ScalarType.h>
 
+#include "aggregation/row_kernels.h"
+
 namespace fedlb {
 namespace {
-
-template <typename T>
-void AddWeighted(const T* term, double weight, int64_t count, double* sum) {
-  for (int64_t i = 0; i < count; ++i) {
-    sum[i] += weight * static_cast<double>(term[i]);
-  }
-}
 
 // sum += weight * term. One pass; ATen would first make a double copy.
 void AddWeighted(const at::Tensor& term, double weight, at::Tensor& sum) {
   const bool plain = term.is_cpu() && term.is_contiguous();
   if (plain && term.scalar_type() == at::kFloat) {
-    AddWeighted(term.const_data_ptr<float>(), weight, term.numel(),
-                sum.data_ptr<double>());
+    AddWeightedRow(term.const_data_ptr<float>(), weight, term.numel(),
+                   sum.data_ptr<double>());
   } else if (plain && term.scalar_type() == at::kDouble) {
-    AddWeighted(term.const_data_ptr<double>(), weight, term.numel(),
-                sum.data_ptr<double>());
+    AddWeightedRow(term.const_data_ptr<double>(), weight, term.numel(),
+                   sum.data_ptr<double>());
   } else {
     sum.add_(term, weight);
   }
@@ -79,12 +74,12 @@ void WeightedMean::Add(const TensorList& term, double weight) {
   total_weight_ += weight;
 }
 
-TensorList WeightedMean::Mean() const {
+TensorList WeightedMean::Quotient(double divisor) const {
   TensorList mean;
   mean.reserve(sums_.size());
   for (size_t i = 0; i < sums_.size(); ++i) {
     mean.push_back(c10::isFloatingType(layout_[i].dtype)
-                       ? Divide(sums_[i], total_weight_, layout_[i].dtype)
+                       ? Divide(sums_[i], divisor, layout_[i].dtype)
                        : sums_[i].clone());
   }
   return mean;

@@ -1,11 +1,9 @@
 #include "aggregation/bulyan.h"
 
 #include <algorithm>
-#include <numeric>
 #include <vector>
 
 #include "aggregation/krum_choice.h"
-#include "aggregation/row_kernels.h"
 
 namespace fedlb::aggregation {
 
@@ -21,19 +19,21 @@ absl::StatusOr<std::unique_ptr<Bulyan>> Bulyan::Create(
   return std::unique_ptr<Bulyan>(new Bulyan(options));
 }
 
-absl::StatusOr<at::Tensor> Bulyan::Combine(const UpdateRows& updates) {
+absl::StatusOr<RowCombination> Bulyan::DoChoose(
+    const std::vector<UpdateFacts>& updates,
+    const PairDistances& squared_distances) const {
   const int64_t f = options_.byzantine;
-  const int64_t n = updates.size();
-  const auto distances = SquaredDistances(updates.rows());
-  std::vector<size_t> left(static_cast<size_t>(n));
-  std::iota(left.begin(), left.end(), 0);
-  std::vector<at::Tensor> chosen;
-  while (static_cast<int64_t>(chosen.size()) < n - 2 * f) {
-    const size_t best = ChooseByKrum(distances, left, f, 1)[0];
-    chosen.push_back(updates.rows()[best]);
+  const auto n = static_cast<int64_t>(updates.size());
+  std::vector<size_t> left = AllRows(updates.size());
+  RowCombination chosen = {.kind = RowCombination::Kind::kMeanNearMedian,
+                           .count = n - 4 * f};
+  while (static_cast<int64_t>(chosen.rows.size()) < n - 2 * f) {
+    const size_t best = ChooseByKrum(squared_distances, left, f, 1)[0];
+    chosen.rows.push_back(best);
     left.erase(std::find(left.begin(), left.end(), best));
   }
-  return MeanNearMedian(chosen, n - 4 * f);
+  std::sort(chosen.rows.begin(), chosen.rows.end());
+  return chosen;
 }
 
 }  // namespace fedlb::aggregation

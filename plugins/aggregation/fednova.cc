@@ -79,20 +79,8 @@ double FedNova::NormOf(int64_t steps) const {
   return power[1][2];
 }
 
-std::optional<TensorList> FedNova::LinearState() {
-  TensorList state = per_step_.LinearState();
-  state.push_back(ToTensor({examples_, steps_}));
-  return state;
-}
-
-absl::Status FedNova::DoBegin(const TensorLayout& layout) {
-  per_step_.Begin(layout);
-  examples_ = 0;
-  steps_ = 0;
-  return absl::OkStatus();
-}
-
-absl::Status FedNova::DoAdd(const Update& update) {
+absl::StatusOr<FedNova::Term> FedNova::Weigh(const UpdateFacts& update,
+                                             Totals& totals) const {
   const int64_t steps =
       update.kind == Update::Kind::kGradient ? 1 : update.local_steps;
   if (steps < 1) {
@@ -109,20 +97,17 @@ absl::Status FedNova::DoAdd(const Update& update) {
         " local steps lead against their gradients (||a||_1 = ", norm,
         "); lower momentum or mu"));
   }
-  per_step_.Add(update.parameters(), examples / norm);
-  examples_ += examples;
-  steps_ += examples * (options_.effective_steps == EffectiveSteps::kNorm
-                            ? norm
-                            : static_cast<double>(steps));
-  return absl::OkStatus();
+  totals[0] += examples;
+  totals[1] += examples * (options_.effective_steps == EffectiveSteps::kNorm
+                               ? norm
+                               : static_cast<double>(steps));
+  return Term{.weight = examples / norm};
 }
 
-absl::StatusOr<TensorList> FedNova::DoFinish() {
-  // sum_k p_k d_k / ||a_k||_1 is the weighted mean times sum_k p_k / ||a_k||_1.
-  const double tau_eff = steps_ / examples_;
-  TensorList result = per_step_.Mean();
-  Scale(per_step_.total_weight() / examples_ * tau_eff, result);
-  return result;
+// 1 / sum_k n_k makes shares of the weights n_k / ||a_k||_1, and tau_eff is
+// totals[1] / totals[0].
+double FedNova::Divisor(const Totals& totals) const {
+  return totals[0] * totals[0] / totals[1];
 }
 
 }  // namespace fedlb::aggregation

@@ -5,13 +5,11 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "fedlb/aggregator.h"
+#include "aggregation/linear_rule.h"
 #include "fedlb/param_schema.h"
-#include "fedlb/weighted_mean.h"
+#include "fedlb/row_rule.h"
 
 namespace fedlb::aggregation {
 
@@ -36,7 +34,7 @@ struct FedNovaOptions {
 // a <- (1 - lr mu) a + 1 with a proximal term. Here one linear recursion covers
 // all three, and momentum together with a proximal term, for which the authors'
 // code adds the two forms up.
-class FedNova final : public Aggregator {
+class FedNova final : public LinearRule {
  public:
   using Options = FedNovaOptions;
   static constexpr char kName[] = "fednova";
@@ -47,24 +45,18 @@ class FedNova final : public Aggregator {
   static absl::StatusOr<std::unique_ptr<FedNova>> Create(
       const Options& options, const ComponentContext& context);
 
-  // The sums of n_k d_k / ||a_k||_1, of n_k / ||a_k||_1, and last a tensor with
-  // those of n_k and of n_k times the client's steps.
-  std::optional<TensorList> LinearState() override;
-
  private:
   explicit FedNova(const Options& options) : options_(options) {}
 
-  absl::Status DoBegin(const TensorLayout& layout) override;
-  absl::Status DoAdd(const Update& update) override;
-  absl::StatusOr<TensorList> DoFinish() override;
+  // The totals are the sums of n_k and of n_k times the steps that count.
+  absl::StatusOr<Term> Weigh(const UpdateFacts& update,
+                             Totals& totals) const override;
+  double Divisor(const Totals& totals) const override;
 
   // ||a||_1 after `steps` local steps.
   double NormOf(int64_t steps) const;
 
   const Options options_;
-  WeightedMean per_step_;  // weighted by n_k / ||a_k||_1
-  double examples_ = 0;    // sum of n_k
-  double steps_ = 0;       // sum of n_k times the steps that count
 };
 
 }  // namespace fedlb::aggregation

@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <utility>
 #include <vector>
 
-#include "aggregation/row_kernels.h"
 
 namespace fedlb::aggregation {
 
@@ -25,15 +26,28 @@ absl::StatusOr<std::unique_ptr<GeometricMedian>> GeometricMedian::Create(
   return std::unique_ptr<GeometricMedian>(new GeometricMedian(options));
 }
 
-absl::StatusOr<at::Tensor> GeometricMedian::Combine(const UpdateRows& updates) {
-  at::Tensor point = TrimmedMean(updates.rows(), 0);
+// The median is sought among the points z = sum_k a_k u_k with sum_k a_k = 1,
+// where distances of updates tell those to z:
+//   |z - u_k|^2 = sum_j a_j |u_j - u_k|^2 - sum_ij a_i a_j |u_i - u_j|^2 / 2.
+absl::StatusOr<RowCombination> GeometricMedian::DoChoose(
+    const std::vector<UpdateFacts>& updates,
+    const PairDistances& squared_distances) const {
+  const size_t count = updates.size();
+  std::vector<double> shares(count, 1 / static_cast<double>(count));
+  std::vector<double> weights(count);
   double before = 0;
   for (int64_t i = 0; i < options_.max_iterations; ++i) {
-    std::vector<double> weights = SquaredDistancesTo(updates.rows(), point);
+    double spread = 0;
+    for (size_t k = 0; k < count; ++k) {
+      weights[k] =
+          std::inner_product(shares.begin(), shares.end(),
+                             squared_distances[k].begin(), 0.0);
+      spread += shares[k] * weights[k];
+    }
     double distances = 0;
     double total = 0;
     for (double& weight : weights) {
-      const double distance = std::sqrt(weight);
+      const double distance = std::sqrt(std::max(0.0, weight - spread / 2));
       distances += distance;
       weight = 1 / std::max(options_.smoothing, distance);
       total += weight;
@@ -42,12 +56,13 @@ absl::StatusOr<at::Tensor> GeometricMedian::Combine(const UpdateRows& updates) {
       break;
     }
     before = distances;
-    for (double& weight : weights) {
-      weight /= total;
+    for (size_t k = 0; k < count; ++k) {
+      shares[k] = weights[k] / total;
     }
-    point = WeightedSum(updates.rows(), weights);
   }
-  return point;
+  return RowCombination{.kind = RowCombination::Kind::kWeightedSum,
+                        .rows = AllRows(count),
+                        .weights = std::move(shares)};
 }
 
 }  // namespace fedlb::aggregation

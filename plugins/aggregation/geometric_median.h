@@ -5,13 +5,11 @@
 
 #include <cstdint>
 #include <memory>
-
-#include <ATen/core/Tensor.h>
+#include <vector>
 
 #include "absl/status/statusor.h"
-#include "aggregation/row_rule.h"
-#include "aggregation/update_rows.h"
 #include "fedlb/param_schema.h"
+#include "fedlb/row_rule.h"
 
 namespace fedlb::aggregation {
 
@@ -36,10 +34,17 @@ class GeometricMedian final : public RowRule {
   static absl::StatusOr<std::unique_ptr<GeometricMedian>> Create(
       const Options& options, const ComponentContext& context);
 
+  std::vector<RowPair> NeededDistances(
+      const std::vector<UpdateFacts>& updates) const override {
+    return AllPairs(updates.size());
+  }
+
  private:
   explicit GeometricMedian(const Options& options) : options_(options) {}
 
-  absl::StatusOr<at::Tensor> Combine(const UpdateRows& updates) override;
+  absl::StatusOr<RowCombination> DoChoose(
+      const std::vector<UpdateFacts>& updates,
+      const PairDistances& squared_distances) const override;
 
   const Options options_;
 };

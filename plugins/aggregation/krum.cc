@@ -1,11 +1,9 @@
 #include "aggregation/krum.h"
 
 #include <algorithm>
-#include <numeric>
 #include <vector>
 
 #include "aggregation/krum_choice.h"
-#include "aggregation/row_kernels.h"
 
 namespace fedlb::aggregation {
 
@@ -25,21 +23,19 @@ absl::StatusOr<std::unique_ptr<Krum>> Krum::Create(
   return std::unique_ptr<Krum>(new Krum(options));
 }
 
-absl::StatusOr<at::Tensor> Krum::Combine(const UpdateRows& updates) {
+absl::StatusOr<RowCombination> Krum::DoChoose(
+    const std::vector<UpdateFacts>& updates,
+    const PairDistances& squared_distances) const {
+  const auto count = static_cast<int64_t>(updates.size());
   const int64_t f = options_.byzantine;
-  std::vector<size_t> all(static_cast<size_t>(updates.size()));
-  std::iota(all.begin(), all.end(), 0);
-  const int64_t select =
-      options_.select > 0 ? options_.select : updates.size() - f - 2;
-  std::vector<size_t> chosen =
-      ChooseByKrum(SquaredDistances(updates.rows()), all, f, select);
-  // Sums round alike whichever of them is the best.
-  std::sort(chosen.begin(), chosen.end());
-  std::vector<at::Tensor> rows;
-  for (const size_t index : chosen) {
-    rows.push_back(updates.rows()[index]);
-  }
-  return TrimmedMean(rows, 0);
+  const int64_t select = options_.select > 0 ? options_.select : count - f - 2;
+  RowCombination mean;
+  mean.rows =
+      ChooseByKrum(squared_distances, AllRows(updates.size()), f, select);
+  std::sort(mean.rows.begin(), mean.rows.end());
+  mean.weights.assign(mean.rows.size(), 1);
+  mean.divisor = static_cast<double>(mean.rows.size());
+  return mean;
 }
 
 }  // namespace fedlb::aggregation

@@ -15,20 +15,13 @@ absl::StatusOr<std::unique_ptr<Mean>> Mean::Create(
   return std::unique_ptr<Mean>(new Mean(options));
 }
 
-std::optional<TensorList> Mean::LinearState() { return mean_.LinearState(); }
-
-absl::Status Mean::DoBegin(const TensorLayout& layout) {
-  mean_.Begin(layout);
-  return absl::OkStatus();
+absl::StatusOr<Mean::Term> Mean::Weigh(const UpdateFacts& update,
+                                       Totals& totals) const {
+  const double weight = options_.weighting == Weighting::kExamples
+                            ? static_cast<double>(update.num_examples)
+                            : 1;
+  totals[0] += weight;
+  return Term{.weight = weight};
 }
-
-absl::Status Mean::DoAdd(const Update& update) {
-  const bool by_examples = options_.weighting == Weighting::kExamples;
-  mean_.Add(update.parameters(),
-            by_examples ? static_cast<double>(update.num_examples) : 1);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<TensorList> Mean::DoFinish() { return mean_.Mean(); }
 
 }  // namespace fedlb::aggregation

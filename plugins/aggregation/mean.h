@@ -4,13 +4,11 @@
 #define FEDLB_PLUGINS_AGGREGATION_MEAN_H_
 
 #include <memory>
-#include <optional>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "fedlb/aggregator.h"
+#include "aggregation/linear_rule.h"
 #include "fedlb/param_schema.h"
-#include "fedlb/weighted_mean.h"
+#include "fedlb/row_rule.h"
 
 namespace fedlb::aggregation {
 
@@ -23,7 +21,7 @@ struct MeanOptions {
 // H. B. McMahan et al., "Communication-Efficient Learning of Deep Networks from
 // Decentralized Data", AISTATS 2017, Algorithm 1. Weighted by examples, the
 // mean of the clients' mean gradients is the mean over all their examples.
-class Mean final : public Aggregator {
+class Mean final : public LinearRule {
  public:
   using Options = MeanOptions;
   static constexpr char kName[] = "mean";
@@ -34,17 +32,14 @@ class Mean final : public Aggregator {
   static absl::StatusOr<std::unique_ptr<Mean>> Create(
       const Options& options, const ComponentContext& context);
 
-  std::optional<TensorList> LinearState() override;
-
  private:
   explicit Mean(const Options& options) : options_(options) {}
 
-  absl::Status DoBegin(const TensorLayout& layout) override;
-  absl::Status DoAdd(const Update& update) override;
-  absl::StatusOr<TensorList> DoFinish() override;
+  absl::StatusOr<Term> Weigh(const UpdateFacts& update,
+                             Totals& totals) const override;
+  double Divisor(const Totals& totals) const override { return totals[0]; }
 
   const Options options_;
-  WeightedMean mean_;
 };
 
 }  // namespace fedlb::aggregation

@@ -1,6 +1,5 @@
 #include "aggregation/median.h"
 
-#include "aggregation/row_kernels.h"
 
 namespace fedlb::aggregation {
 
@@ -11,9 +10,13 @@ absl::StatusOr<std::unique_ptr<CoordinateMedian>> CoordinateMedian::Create(
   return std::make_unique<CoordinateMedian>();
 }
 
-absl::StatusOr<at::Tensor> CoordinateMedian::Combine(
-    const UpdateRows& updates) {
-  return Median(updates.rows());
+absl::StatusOr<RowCombination> CoordinateMedian::DoChoose(
+    const std::vector<UpdateFacts>& updates,
+    const PairDistances& /*squared_distances*/) const {
+  return RowCombination{
+      .kind = RowCombination::Kind::kTrimmedMean,
+      .rows = AllRows(updates.size()),
+      .count = (static_cast<int64_t>(updates.size()) - 1) / 2};
 }
 
 }  // namespace fedlb::aggregation

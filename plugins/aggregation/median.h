@@ -5,13 +5,11 @@
 
 #include <cstdint>
 #include <memory>
-
-#include <ATen/core/Tensor.h>
+#include <vector>
 
 #include "absl/status/statusor.h"
-#include "aggregation/row_rule.h"
-#include "aggregation/update_rows.h"
 #include "fedlb/param_schema.h"
+#include "fedlb/row_rule.h"
 
 namespace fedlb::aggregation {
 
@@ -32,7 +30,9 @@ class CoordinateMedian final : public RowRule {
       const Options& options, const ComponentContext& context);
 
  private:
-  absl::StatusOr<at::Tensor> Combine(const UpdateRows& updates) override;
+  absl::StatusOr<RowCombination> DoChoose(
+      const std::vector<UpdateFacts>& updates,
+      const PairDistances& squared_distances) const override;
 };
 
 }  // namespace fedlb::aggregation

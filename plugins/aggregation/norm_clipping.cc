@@ -2,9 +2,6 @@
 
 #include <cmath>
 
-#include "fedlb/round_task.h"
-#include "fedlb/tensor_list.h"
-
 namespace fedlb::aggregation {
 
 ParamSchema<NormClippingOptions> NormClipping::Schema() {
@@ -25,29 +22,17 @@ absl::StatusOr<std::unique_ptr<NormClipping>> NormClipping::Create(
   return std::unique_ptr<NormClipping>(new NormClipping(options));
 }
 
-absl::Status NormClipping::DoBegin(const TensorLayout& layout) {
-  clipped_.Begin(layout);
-  total_weight_ = 0;
-  return absl::OkStatus();
-}
-
-absl::Status NormClipping::DoAdd(const Update& update) {
+absl::StatusOr<NormClipping::Term> NormClipping::Weigh(
+    const UpdateFacts& update, Totals& totals) const {
   const double weight = options_.weighting == Weighting::kExamples
                             ? static_cast<double>(update.num_examples)
                             : 1;
-  const double norm = std::sqrt(SquaredNorm(update.parameters()));
-  clipped_.Add(update.parameters(), norm > options_.max_norm
-                                        ? weight * options_.max_norm / norm
-                                        : weight);
-  total_weight_ += weight;
-  return absl::OkStatus();
-}
-
-absl::StatusOr<TensorList> NormClipping::DoFinish() {
-  // The mean divides by the clipped weights.
-  TensorList result = clipped_.Mean();
-  Scale(clipped_.total_weight() / total_weight_, result);
-  return result;
+  totals[0] += weight;
+  const double norm = std::sqrt(update.squared_norm);
+  return norm > options_.max_norm
+             ? Term{.weight = weight * options_.max_norm / norm,
+                    .clipped = true}
+             : Term{.weight = weight};
 }
 
 }  // namespace fedlb::aggregation

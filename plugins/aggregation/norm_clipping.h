@@ -5,12 +5,11 @@
 
 #include <memory>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "aggregation/linear_rule.h"
 #include "aggregation/mean.h"
-#include "fedlb/aggregator.h"
 #include "fedlb/param_schema.h"
-#include "fedlb/weighted_mean.h"
+#include "fedlb/row_rule.h"
 
 namespace fedlb::aggregation {
 
@@ -22,7 +21,7 @@ struct NormClippingOptions {
 // Z. Sun et al., "Can You Really Backdoor Federated Learning?", 2019, without
 // its noise: the mean of d_k min(1, max_norm / |d_k|). No update moves the
 // aggregate by more than its weight times max_norm.
-class NormClipping final : public Aggregator {
+class NormClipping final : public LinearRule {
  public:
   using Options = NormClippingOptions;
   static constexpr char kName[] = "norm_clipping";
@@ -33,16 +32,16 @@ class NormClipping final : public Aggregator {
   static absl::StatusOr<std::unique_ptr<NormClipping>> Create(
       const Options& options, const ComponentContext& context);
 
+  bool needs_norms() const override { return true; }
+
  private:
   explicit NormClipping(const Options& options) : options_(options) {}
 
-  absl::Status DoBegin(const TensorLayout& layout) override;
-  absl::Status DoAdd(const Update& update) override;
-  absl::StatusOr<TensorList> DoFinish() override;
+  absl::StatusOr<Term> Weigh(const UpdateFacts& update,
+                             Totals& totals) const override;
+  double Divisor(const Totals& totals) const override { return totals[0]; }
 
   const Options options_;
-  WeightedMean clipped_;
-  double total_weight_ = 0;
 };
 
 }  // namespace fedlb::aggregation

@@ -1,6 +1,5 @@
 #include "aggregation/trimmed_mean.h"
 
-#include "aggregation/row_kernels.h"
 
 namespace fedlb::aggregation {
 
@@ -16,10 +15,14 @@ absl::StatusOr<std::unique_ptr<TrimmedMeanRule>> TrimmedMeanRule::Create(
   return std::unique_ptr<TrimmedMeanRule>(new TrimmedMeanRule(options));
 }
 
-absl::StatusOr<at::Tensor> TrimmedMeanRule::Combine(const UpdateRows& updates) {
-  const auto trimmed = static_cast<int64_t>(
-      options_.trim * static_cast<double>(updates.size()) + 1e-9);
-  return TrimmedMean(updates.rows(), trimmed);
+absl::StatusOr<RowCombination> TrimmedMeanRule::DoChoose(
+    const std::vector<UpdateFacts>& updates,
+    const PairDistances& /*squared_distances*/) const {
+  return RowCombination{
+      .kind = RowCombination::Kind::kTrimmedMean,
+      .rows = AllRows(updates.size()),
+      .count = static_cast<int64_t>(
+          options_.trim * static_cast<double>(updates.size()) + 1e-9)};
 }
 
 }  // namespace fedlb::aggregation

@@ -5,13 +5,11 @@
 
 #include <cstdint>
 #include <memory>
-
-#include <ATen/core/Tensor.h>
+#include <vector>
 
 #include "absl/status/statusor.h"
-#include "aggregation/row_rule.h"
-#include "aggregation/update_rows.h"
 #include "fedlb/param_schema.h"
+#include "fedlb/row_rule.h"
 
 namespace fedlb::aggregation {
 
@@ -36,7 +34,9 @@ class TrimmedMeanRule final : public RowRule {
  private:
   explicit TrimmedMeanRule(const Options& options) : options_(options) {}
 
-  absl::StatusOr<at::Tensor> Combine(const UpdateRows& updates) override;
+  absl::StatusOr<RowCombination> DoChoose(
+      const std::vector<UpdateFacts>& updates,
+      const PairDistances& squared_distances) const override;
 
   const Options options_;
 };

@@ -1,6 +1,8 @@
 // Robust rules over 30 updates, beside the same with LibTorch's operators.
 
 #include <cstdint>
+#include <stdexcept>
+#include <string>
 #include <tuple>
 #include <vector>
 
@@ -11,7 +13,13 @@
 #include <ATen/ops/stack.h>
 #include <benchmark/benchmark.h>
 
-#include "aggregation/row_kernels.h"
+#include "absl/status/status.h"
+#include "aggregation/krum.h"
+#include "aggregation/mean.h"
+#include "aggregation/median.h"
+#include "aggregation/trimmed_mean.h"
+#include "fedlb/round_task.h"
+#include "plugins/make_component.h"
 
 namespace fedlb {
 namespace {
@@ -27,22 +35,56 @@ std::vector<at::Tensor> Updates() {
   return rows;
 }
 
+void CheckOk(const absl::Status& status) {
+  if (!status.ok()) {
+    throw std::runtime_error(status.ToString());
+  }
+}
+
+// Everything that a server does with the updates of a round.
 template <typename Rule>
-void Run(benchmark::State& state, const Rule& rule) {
+void RunRule(benchmark::State& state, const std::string& options) {
   const std::vector<at::Tensor> rows = Updates();
+  const auto rule = Make<Rule>(options);
+  Update update;
+  update.num_examples = 1;
   for (auto _ : state) {
-    benchmark::DoNotOptimize(rule(rows));
+    CheckOk(rule->Begin({{"w", {kParameters}, at::kFloat}}));
+    for (const at::Tensor& row : rows) {
+      update.groups[kParametersGroup] = {row};
+      CheckOk(rule->Add(update));
+    }
+    benchmark::DoNotOptimize(rule->Finish().value());
   }
   state.SetBytesProcessed(state.iterations() * kUpdates * kParameters * 4);
 }
 
+template <typename Body>
+void RunPeer(benchmark::State& state, const Body& body) {
+  const std::vector<at::Tensor> rows = Updates();
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(body(rows));
+  }
+  state.SetBytesProcessed(state.iterations() * kUpdates * kParameters * 4);
+}
+
+void BM_Mean(benchmark::State& state) {
+  RunRule<aggregation::Mean>(state, "");
+}
+BENCHMARK(BM_Mean)->Unit(benchmark::kMillisecond);
+
+void BM_MeanByTorch(benchmark::State& state) {
+  RunPeer(state, [](const auto& rows) { return at::stack(rows).mean(0); });
+}
+BENCHMARK(BM_MeanByTorch)->Unit(benchmark::kMillisecond);
+
 void BM_Median(benchmark::State& state) {
-  Run(state, [](const auto& rows) { return aggregation::Median(rows); });
+  RunRule<aggregation::CoordinateMedian>(state, "");
 }
 BENCHMARK(BM_Median)->Unit(benchmark::kMillisecond);
 
 void BM_MedianByTorchSort(benchmark::State& state) {
-  Run(state, [](const auto& rows) {
+  RunPeer(state, [](const auto& rows) {
     const at::Tensor sorted = std::get<0>(at::sort(at::stack(rows), 0));
     return sorted[kUpdates / 2 - 1].add(sorted[kUpdates / 2]).div(2);
   });
@@ -50,34 +92,23 @@ void BM_MedianByTorchSort(benchmark::State& state) {
 BENCHMARK(BM_MedianByTorchSort)->Unit(benchmark::kMillisecond);
 
 void BM_TrimmedMean(benchmark::State& state) {
-  Run(state,
-      [](const auto& rows) { return aggregation::TrimmedMean(rows, 6); });
+  RunRule<aggregation::TrimmedMeanRule>(state, "trim = 0.2");
 }
 BENCHMARK(BM_TrimmedMean)->Unit(benchmark::kMillisecond);
 
-void BM_KrumDistances(benchmark::State& state) {
-  Run(state, [](const auto& rows) {
-    return aggregation::SquaredDistances(rows)[0][1];
-  });
+void BM_Krum(benchmark::State& state) {
+  RunRule<aggregation::Krum>(state, "byzantine = 6");
 }
-BENCHMARK(BM_KrumDistances)->Unit(benchmark::kMillisecond);
+BENCHMARK(BM_Krum)->Unit(benchmark::kMillisecond);
 
-// Of differences, too, but in float.
+// Of differences, too, but in float; distances only.
 void BM_KrumDistancesByTorchCdist(benchmark::State& state) {
-  Run(state, [](const auto& rows) {
+  RunPeer(state, [](const auto& rows) {
     const at::Tensor stacked = at::stack(rows);
     return at::cdist(stacked, stacked, 2, /*compute_mode=*/2);
   });
 }
 BENCHMARK(BM_KrumDistancesByTorchCdist)->Unit(benchmark::kMillisecond);
-
-void BM_WeightedSum(benchmark::State& state) {
-  const std::vector<double> weights(kUpdates, 1.0 / kUpdates);
-  Run(state, [&](const auto& rows) {
-    return aggregation::WeightedSum(rows, weights);
-  });
-}
-BENCHMARK(BM_WeightedSum)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace fedlb

@@ -20,7 +20,10 @@ class FEDLB_API WeightedMean {
 
   // Sum of weight * term / sum of weights, in the types of the layout; the
   // total weight is positive.
-  TensorList Mean() const;
+  TensorList Mean() const { return Quotient(total_weight_); }
+
+  // Sum of weight * term / divisor.
+  TensorList Quotient(double divisor) const;
 
   double total_weight() const { return total_weight_; }
 
