@@ -17,6 +17,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "aggregate_command.h"
 #include "command.h"
 #include "commands.h"
 #include "completion.h"
@@ -278,6 +279,7 @@ int Main(int argc, char** argv) {
   SetUpPlugins(app, parsed);
   SetUpConfig(app, parsed);
   SetUpTrain(app, parsed);
+  SetUpAggregate(app, parsed);
   SetUpEvaluate(app, parsed);
   SetUpData(app, parsed);
   SetUpDoctor(app, parsed);

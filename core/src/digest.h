@@ -24,7 +24,7 @@ class Sha256 {
   struct Free {
     void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
   };
-  const std::unique_ptr<EVP_MD_CTX, Free> context_;
+  std::unique_ptr<EVP_MD_CTX, Free> context_;
 };
 
 // XXH3 with 64 bits: finds accidents at memory speed, and no forgery.
@@ -40,7 +40,7 @@ class Xxh3 {
   struct Free {
     void operator()(XXH3_state_t* state) const { XXH3_freeState(state); }
   };
-  const std::unique_ptr<XXH3_state_t, Free> state_;
+  std::unique_ptr<XXH3_state_t, Free> state_;
 };
 
 }  // namespace fedlb
