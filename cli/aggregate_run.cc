@@ -15,6 +15,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "aggregate_command.h"
 #include "config_loading.h"
 #include "fedlb/aggregator.h"
@@ -32,6 +34,9 @@ namespace fedlb::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+// What takes less shows no progress.
+constexpr absl::Duration kQuietTime = absl::Seconds(1);
 
 // One whole number per file, in words of --weights.
 absl::StatusOr<std::vector<int64_t>> ParseWeights(const std::string& text,
@@ -66,12 +71,9 @@ std::string StatusOf(const FileUpdateReport& update) {
 }
 
 Json UpdateJson(const FileUpdateReport& update) {
-  Json json = {{"file", update.path},
-               {"status", StatusOf(update)},
-               {"reason", nullptr},
-               {"num_examples", update.num_examples},
-               {"norm", update.norm},
-               {"cosine", update.cosine},
+  Json json = {{"file", update.path},  {"status", StatusOf(update)},
+               {"reason", nullptr},    {"num_examples", update.num_examples},
+               {"norm", update.norm},  {"cosine", update.cosine},
                {"share", update.share}};
   if (!update.rejected.empty()) {
     json["reason"] = update.rejected;
@@ -129,8 +131,9 @@ void Describe(const FileAggregationReport& report, const AggregateFlags& flags,
 absl::Status RunAggregate(const AggregateFlags& flags, CommandContext& context,
                           CommandResult& result) {
   if (flags.output.empty() && !flags.dry_run) {
-    return UsageError("name the file of the result with --output, or give "
-                      "--dry-run to write nothing");
+    return UsageError(
+        "name the file of the result with --output, or give "
+        "--dry-run to write nothing");
   }
   FileAggregationOptions options;
   FEDLB_ASSIGN_OR_RETURN(options.updates, ExpandPaths(flags.updates, std::cin));
@@ -174,14 +177,16 @@ absl::Status RunAggregate(const AggregateFlags& flags, CommandContext& context,
   options.optimizer_text = PrintToml(optimizer_table, /*with_origins=*/false);
   options.stop = &context.stop;
   options.logger = &context.terminal;
-  options.progress = [&context](int64_t done, int64_t total) {
-    context.terminal.Show(
-        {.done = done >> 20, .total = total >> 20, .unit = "MiB"});
+  options.progress = [&context, start = absl::Now()](int64_t done,
+                                                     int64_t total) {
+    if (absl::Now() - start > kQuietTime) {
+      context.terminal.Show(
+          {.done = done >> 20, .total = total >> 20, .unit = "MiB"});
+    }
   };
   at::set_num_threads(static_cast<int>(
-      flags.threads > 0
-          ? flags.threads
-          : std::max(1U, std::thread::hardware_concurrency())));
+      flags.threads > 0 ? flags.threads
+                        : std::max(1U, std::thread::hardware_concurrency())));
 
   FileAggregationReport report;
   const absl::Status status =
@@ -189,8 +194,7 @@ absl::Status RunAggregate(const AggregateFlags& flags, CommandContext& context,
   context.terminal.EndProgress();
   for (const FileUpdateReport& update : report.updates) {
     if (!update.rejected.empty()) {
-      context.terminal.Warning(
-          absl::StrCat("left out: ", update.rejected));
+      context.terminal.Warning(absl::StrCat("left out: ", update.rejected));
     }
   }
   Describe(report, flags, *rule_table.Find("name")->As<std::string>(), result);

@@ -30,14 +30,13 @@ absl::Status AddMatches(const std::string& pattern,
   }
   glob_t matches;
   const absl::Cleanup free_matches = [&matches] { globfree(&matches); };
-  const int error =
-      glob(pattern.c_str(), GLOB_ERR | GLOB_TILDE, nullptr, &matches);
+  const int error = glob(pattern.c_str(), GLOB_TILDE, nullptr, &matches);
   if (error == GLOB_NOMATCH) {
     return InputFileError(absl::StrCat("no file matches ", pattern));
   }
   if (error != 0) {
-    return InputFileError(absl::StrCat("cannot look for ", pattern, ": ",
-                                       std::strerror(errno)));
+    return InputFileError(
+        absl::StrCat("cannot look for ", pattern, ": ", std::strerror(errno)));
   }
   paths.insert(paths.end(), matches.gl_pathv,
                matches.gl_pathv + matches.gl_pathc);
@@ -87,8 +86,9 @@ absl::StatusOr<std::vector<std::string>> ExpandPaths(
   absl::flat_hash_set<std::string> seen;
   for (const std::string& path : paths) {
     if (!seen.insert(path).second) {
-      return UsageError(absl::StrCat(path, " is named twice; an update counts "
-                                           "once"));
+      return UsageError(absl::StrCat(path,
+                                     " is named twice; an update counts "
+                                     "once"));
     }
   }
   return paths;

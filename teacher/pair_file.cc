@@ -11,7 +11,6 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "fedlb/durable_file.h"
 #include "fedlb/safetensors.h"
 #include "fedlb/status.h"
 
@@ -157,9 +156,7 @@ absl::Status WritePairFile(const std::string& path, const TensorLayout& layout,
     AddGroup(PartialMeanGroup(static_cast<int64_t>(i)), layout,
              recorded.partial_means[i], content);
   }
-  FEDLB_ASSIGN_OR_RETURN(const std::string bytes,
-                         SerializeSafetensors(content));
-  return WriteFileDurably(path, bytes);
+  return WriteSafetensors(path, content);
 }
 
 absl::StatusOr<RecordedPair> ReadPairFile(const std::string& path,

@@ -106,6 +106,17 @@ if(NOT TARGET fedlb::torch)
     "${LibTorch_ROOT_DIR}/include/torch/csrc/api/include")
   target_compile_definitions(fedlb::torch INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
   target_link_libraries(fedlb::torch INTERFACE fedlb::torch_cpu fedlb::c10)
+  # at::parallel_for is a template and starts threads only in what is compiled
+  # for OpenMP. A wheel brings its own runtime, and a process can have but one.
+  find_package(OpenMP QUIET COMPONENTS CXX)
+  if(OpenMP_CXX_FOUND AND EXISTS "${LibTorch_ROOT_DIR}/lib/libgomp.so.1")
+    target_compile_options(fedlb::torch INTERFACE
+      $<$<COMPILE_LANGUAGE:CXX>:${OpenMP_CXX_FLAGS}>)
+    target_link_libraries(fedlb::torch INTERFACE
+      "${LibTorch_ROOT_DIR}/lib/libgomp.so.1")
+  elseif(OpenMP_CXX_FOUND)
+    target_link_libraries(fedlb::torch INTERFACE OpenMP::OpenMP_CXX)
+  endif()
   # Symbols that LibTorch itself takes from CUDA are the loader's business.
   target_link_options(fedlb::torch INTERFACE LINKER:--allow-shlib-undefined)
   set_target_properties(fedlb::torch PROPERTIES

@@ -17,8 +17,17 @@ namespace fedlb {
 
 absl::Status WriteFileDurably(const std::string& path,
                               absl::string_view bytes) {
+  return WriteFileDurably(path, absl::MakeConstSpan(&bytes, 1));
+}
+
+absl::Status WriteFileDurably(const std::string& path,
+                              absl::Span<const absl::string_view> pieces) {
   const auto failure = [&](absl::string_view step) {
-    return StorageError(absl::StrCat("cannot write ", path, " (", bytes.size(),
+    size_t size = 0;
+    for (const absl::string_view piece : pieces) {
+      size += piece.size();
+    }
+    return StorageError(absl::StrCat("cannot write ", path, " (", size,
                                      " bytes needed): ", step, ": ",
                                      SystemError()));
   };
@@ -48,7 +57,10 @@ absl::Status WriteFileDurably(const std::string& path,
   absl::Status status;
   {
     FileDescriptor file(fd);
-    if (!WriteAll(file.get(), bytes)) {
+    const auto write = [&file](absl::string_view piece) {
+      return WriteAll(file.get(), piece);
+    };
+    if (!std::all_of(pieces.begin(), pieces.end(), write)) {
       status = failure("write");
     } else if (!SyncFile(file.get())) {
       // Renaming before the data is on the disk would let a power cut leave an

@@ -21,6 +21,7 @@
 #include "fedlb/profile.h"
 #include "fedlb/report.h"
 #include "fedlb/run_directory.h"
+#include "fedlb/safetensors.h"
 #include "fedlb/status.h"
 #include "local_client_worker.h"
 #include "profile/noise_probe.h"
@@ -364,11 +365,9 @@ absl::StatusOr<TrainResult> FederatedExperiment::Train(
   result.dropped_updates = state.dropped_updates;
   result.traffic = f.transport->traffic();
 
-  const SafetensorsFile weights =
-      MakeWeightsFile(*f.model, state.weights, state.buffers);
-  FEDLB_ASSIGN_OR_RETURN(const std::string bytes,
-                         SerializeSafetensors(weights));
-  FEDLB_RETURN_IF_ERROR(directory->WriteFile("weights.safetensors", bytes));
+  FEDLB_RETURN_IF_ERROR(WriteSafetensors(
+      absl::StrCat(directory->path(), "/weights.safetensors"),
+      MakeWeightsFile(*f.model, state.weights, state.buffers)));
   FEDLB_ASSIGN_OR_RETURN(const Report report,
                          RenderReport({directory->path()}));
   FEDLB_RETURN_IF_ERROR(directory->WriteFile("report.html", report.page));
@@ -405,10 +404,8 @@ absl::StatusOr<EvaluationReport> FederatedExperiment::Evaluate(
   report.client_accuracy = ClientAccuracies(report.test, f.partition,
                                             f.dataset->labels(Split::kTrain));
   if (!options.export_to.empty()) {
-    FEDLB_ASSIGN_OR_RETURN(
-        const std::string bytes,
-        SerializeSafetensors(MakeWeightsFile(*f.model, weights, buffers)));
-    FEDLB_RETURN_IF_ERROR(WriteFileDurably(options.export_to, bytes));
+    FEDLB_RETURN_IF_ERROR(WriteSafetensors(
+        options.export_to, MakeWeightsFile(*f.model, weights, buffers)));
   }
   return report;
 }

@@ -14,7 +14,6 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "fedlb/config.h"
-#include "fedlb/durable_file.h"
 #include "fedlb/safetensors.h"
 #include "fedlb/status.h"
 
@@ -141,9 +140,7 @@ absl::Status WriteMapperFile(const std::string& path, const MapperFile& file) {
   for (const auto& [name, value] : file.notes) {
     content.metadata[absl::StrCat(kNotePrefix, name)] = value;
   }
-  FEDLB_ASSIGN_OR_RETURN(const std::string bytes,
-                         SerializeSafetensors(content));
-  return WriteFileDurably(path, bytes);
+  return WriteSafetensors(path, content);
 }
 
 absl::StatusOr<MapperFile> ReadMapperFile(const std::string& path) {

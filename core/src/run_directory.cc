@@ -180,8 +180,6 @@ absl::Status RunDirectory::SaveCheckpoint(const StoredCheckpoint& checkpoint,
                                           int64_t keep) {
   SafetensorsFile content = checkpoint.content;
   content.metadata[kRoundKey] = absl::StrCat(checkpoint.round);
-  FEDLB_ASSIGN_OR_RETURN(const std::string bytes,
-                         SerializeSafetensors(content));
 
   const std::string folder = Join(path_, kCheckpointsFolder);
   if (mkdir(folder.c_str(), 0755) == 0) {
@@ -191,8 +189,8 @@ absl::Status RunDirectory::SaveCheckpoint(const StoredCheckpoint& checkpoint,
   } else if (errno != EEXIST) {
     return SystemFailure("make the folder", folder);
   }
-  FEDLB_RETURN_IF_ERROR(
-      WriteFileDurably(Join(folder, CheckpointName(checkpoint.round)), bytes));
+  FEDLB_RETURN_IF_ERROR(WriteSafetensors(
+      Join(folder, CheckpointName(checkpoint.round)), content));
 
   // Rounds beyond this one are from before a resume that could not read them;
   // kept, they would count as the newest.

@@ -11,6 +11,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "fedlb/durable_file.h"
 #include "fedlb/status.h"
 #include "safetensors_digest.h"
 #include "safetensors_header.h"
@@ -51,8 +52,7 @@ absl::StatusOr<SafetensorsFile> ReadTensors(SafetensorsHeader header,
   SafetensorsFile file;
   file.tensors.reserve(header.tensors.size());
   for (SafetensorsEntry& entry : header.tensors) {
-    FEDLB_ASSIGN_OR_RETURN(at::Tensor tensor,
-                           ReadTensor(entry, read, digests));
+    FEDLB_ASSIGN_OR_RETURN(at::Tensor tensor, ReadTensor(entry, read, digests));
     file.tensors.emplace_back(std::move(entry.name), std::move(tensor));
   }
   FEDLB_RETURN_IF_ERROR(digests.Check());
@@ -130,8 +130,26 @@ absl::StatusOr<std::string> MetadataJson(
   return absl::StrCat("{", json, "}");
 }
 
-absl::StatusOr<std::string> Serialize(const SafetensorsFile& file,
-                                      SafetensorsDigest digest) {
+// A file as it will be written: everything before the data, and the data.
+struct Image {
+  std::string preamble;
+  std::vector<at::Tensor> tensors;  // contiguous
+
+  // In their order in the file; they point into the image.
+  std::vector<absl::string_view> Pieces() const {
+    std::vector<absl::string_view> pieces = {preamble};
+    for (const at::Tensor& tensor : tensors) {
+      if (tensor.nbytes() > 0) {
+        pieces.emplace_back(static_cast<const char*>(tensor.const_data_ptr()),
+                            tensor.nbytes());
+      }
+    }
+    return pieces;
+  }
+};
+
+absl::StatusOr<Image> MakeImage(const SafetensorsFile& file,
+                                SafetensorsDigest digest) {
   // Contiguous from here on; no copy where they are so already.
   std::vector<at::Tensor> tensors;
   tensors.reserve(file.tensors.size());
@@ -181,17 +199,11 @@ absl::StatusOr<std::string> Serialize(const SafetensorsFile& file,
   }
 
   const uint64_t length = header.size();
-  std::string bytes;
-  bytes.reserve(kLengthBytes + length + data_size);
-  bytes.append(reinterpret_cast<const char*>(&length), kLengthBytes);
-  bytes.append(header);
-  for (const at::Tensor& tensor : tensors) {
-    if (tensor.nbytes() > 0) {
-      bytes.append(static_cast<const char*>(tensor.const_data_ptr()),
-                   tensor.nbytes());
-    }
-  }
-  return bytes;
+  Image image;
+  image.preamble.append(reinterpret_cast<const char*>(&length), kLengthBytes);
+  image.preamble.append(header);
+  image.tensors = std::move(tensors);
+  return image;
 }
 
 }  // namespace
@@ -207,8 +219,20 @@ const at::Tensor* SafetensorsFile::Find(absl::string_view name) const {
 
 absl::StatusOr<std::string> SerializeSafetensors(const SafetensorsFile& file,
                                                  SafetensorsDigest digest) {
-  return CatchAsStatusOr("writing safetensors",
-                         [&] { return Serialize(file, digest); });
+  return CatchAsStatusOr(
+      "writing safetensors", [&]() -> absl::StatusOr<std::string> {
+        FEDLB_ASSIGN_OR_RETURN(const Image image, MakeImage(file, digest));
+        return absl::StrJoin(image.Pieces(), "");
+      });
+}
+
+absl::Status WriteSafetensors(const std::string& path,
+                              const SafetensorsFile& file,
+                              SafetensorsDigest digest) {
+  return CatchAsStatus("writing safetensors", [&]() -> absl::Status {
+    FEDLB_ASSIGN_OR_RETURN(const Image image, MakeImage(file, digest));
+    return WriteFileDurably(path, image.Pieces());
+  });
 }
 
 absl::StatusOr<SafetensorsFile> ParseSafetensors(absl::string_view bytes) {
@@ -221,19 +245,17 @@ absl::StatusOr<SafetensorsFile> ParseSafetensors(absl::string_view bytes) {
         FEDLB_ASSIGN_OR_RETURN(SafetensorsPreamble preamble,
                                ReadSafetensorsPreamble(bytes.size(), read));
         const absl::string_view data = bytes.substr(preamble.data_offset);
-        return ReadTensors(
-            std::move(preamble.header),
-            [&data](uint64_t offset, char* target, size_t size) {
-              std::memcpy(target, data.data() + offset, size);
-              return absl::OkStatus();
-            });
+        return ReadTensors(std::move(preamble.header),
+                           [&data](uint64_t offset, char* target, size_t size) {
+                             std::memcpy(target, data.data() + offset, size);
+                             return absl::OkStatus();
+                           });
       });
 }
 
 absl::StatusOr<SafetensorsFile> ReadSafetensors(const std::string& path) {
   absl::StatusOr<SafetensorsFile> file = CatchAsStatusOr(
-      absl::StrCat("reading ", path),
-      [&]() -> absl::StatusOr<SafetensorsFile> {
+      absl::StrCat("reading ", path), [&]() -> absl::StatusOr<SafetensorsFile> {
         FEDLB_ASSIGN_OR_RETURN(const SafetensorsReader reader,
                                SafetensorsReader::Open(path));
         return ReadTensors(

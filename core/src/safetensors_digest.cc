@@ -50,9 +50,9 @@ absl::Status CheckHeaderDigest(
 namespace {
 
 absl::Status Mismatch(absl::string_view key) {
-  return absl::DataLossError(
-      absl::StrCat("the data does not match its digest ", key,
-                   "; it changed after it was written"));
+  return absl::DataLossError(absl::StrCat("the data does not match its digest ",
+                                          key,
+                                          "; it changed after it was written"));
 }
 
 }  // namespace

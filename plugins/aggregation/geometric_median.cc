@@ -6,7 +6,6 @@
 #include <utility>
 #include <vector>
 
-
 namespace fedlb::aggregation {
 
 ParamSchema<GeometricMedianOptions> GeometricMedian::Schema() {
@@ -39,9 +38,8 @@ absl::StatusOr<RowCombination> GeometricMedian::DoChoose(
   for (int64_t i = 0; i < options_.max_iterations; ++i) {
     double spread = 0;
     for (size_t k = 0; k < count; ++k) {
-      weights[k] =
-          std::inner_product(shares.begin(), shares.end(),
-                             squared_distances[k].begin(), 0.0);
+      weights[k] = std::inner_product(shares.begin(), shares.end(),
+                                      squared_distances[k].begin(), 0.0);
       spread += shares[k] * weights[k];
     }
     double distances = 0;

@@ -1,6 +1,5 @@
 #include "aggregation/median.h"
 
-
 namespace fedlb::aggregation {
 
 ParamSchema<CoordinateMedianOptions> CoordinateMedian::Schema() { return {}; }

@@ -1,6 +1,5 @@
 #include "aggregation/trimmed_mean.h"
 
-
 namespace fedlb::aggregation {
 
 ParamSchema<TrimmedMeanRuleOptions> TrimmedMeanRule::Schema() {

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "fedlb/export.h"
 
 namespace fedlb {
@@ -23,6 +24,10 @@ namespace fedlb {
 // a path that is there and no regular file.
 FEDLB_API absl::Status WriteFileDurably(const std::string& path,
                                         absl::string_view bytes);
+
+// The same for bytes that lie in pieces.
+FEDLB_API absl::Status WriteFileDurably(
+    const std::string& path, absl::Span<const absl::string_view> pieces);
 
 // The whole file. kNotFound when there is none; kInputFile otherwise, also for
 // more than `max_bytes`.

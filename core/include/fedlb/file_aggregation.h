@@ -89,23 +89,23 @@ struct FileAggregationReport {
   double seconds = 0;
 };
 
-// Combines updates by `rule`. With a base the aggregate, turned into a gradient,
-// goes through `optimizer`, and the result are new weights; without one the
-// result is the aggregate, as an update of the same kind that says how many
-// examples are behind it.
+// Combines updates by `rule`. With a base the aggregate, turned into a
+// gradient, goes through `optimizer`, and the result are new weights; without
+// one the result is the aggregate, as an update of the same kind that says how
+// many examples are behind it.
 //
 // Files are read block by block, each once, twice for rules that look at norms
 // or distances, and once more when files turn out to be bad. Memory does not
 // grow with the number of files, but for 16 KiB each, unless `rule` is no
-// RowRule and keeps updates itself. The result is bit by bit that of the rule on
-// updates in memory (but for last bits of what depends on norms and distances),
-// whatever the number of threads, which is LibTorch's.
+// RowRule and keeps updates itself. The result is bit by bit that of the rule
+// on updates in memory (but for last bits of what depends on norms and
+// distances), whatever the number of threads, which is LibTorch's.
 //
 // An update whose file is damaged, whose tensors are not those of most files,
 // whose values are not all finite or whose claims go beyond the gate is left
 // out. kDeadline: too few are left for the rule. kUsage: a kind is not known.
-// kInputFile: base or state cannot be used, or an update with `strict`. kStorage: result or state cannot be
-// written. kInterrupted.
+// kInputFile: base or state cannot be used, or an update with `strict`.
+// kStorage: result or state cannot be written. kInterrupted.
 //
 // `report` tells how far it got, also after an error.
 FEDLB_API absl::Status AggregateFiles(const FileAggregationOptions& options,

@@ -48,6 +48,13 @@ FEDLB_API absl::StatusOr<std::string> SerializeSafetensors(
     const SafetensorsFile& file,
     SafetensorsDigest digest = SafetensorsDigest::kSha256);
 
+// Writes the same to a file, durably and without a copy of the tensors.
+//
+// kInvalidArgument as above; kStorage as WriteFileDurably.
+FEDLB_API absl::Status WriteSafetensors(
+    const std::string& path, const SafetensorsFile& file,
+    SafetensorsDigest digest = SafetensorsDigest::kSha256);
+
 // Reads what SerializeSafetensors or any other writer of the format made. The
 // tensors own their memory.
 //

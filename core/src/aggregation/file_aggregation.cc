@@ -22,7 +22,6 @@
 #include "absl/time/time.h"
 #include "aggregation/row_pass.h"
 #include "aggregation/update_set.h"
-#include "fedlb/durable_file.h"
 #include "fedlb/row_rule.h"
 #include "fedlb/safetensors.h"
 #include "fedlb/status.h"
@@ -56,21 +55,23 @@ absl::StatusOr<ServerState> ReadServerState(
                          ReadSafetensors(options.state));
   ServerState state;
   std::string made_with = options.optimizer_text;
-  const absl::Status status = CatchAsStatus("reading it", [&]() -> absl::Status {
-    const auto stored = file.metadata.find(kStateKey);
-    if (stored == file.metadata.end()) {
-      return absl::DataLossError("it is no state of `fedlb aggregate`");
-    }
-    const json text = json::parse(stored->second);
-    state.round = text.at("round").get<int64_t>();
-    state.weights_sha256 = text.at("weights_sha256").get<std::string>();
-    made_with = text.at("optimizer").get<std::string>();
-    if (made_with != options.optimizer_text) {
-      return absl::OkStatus();
-    }
-    FEDLB_ASSIGN_OR_RETURN(StateReader reader, StateReader::Create(file, text));
-    return optimizer.LoadState(reader.Take(kOptimizerOwner));
-  });
+  const absl::Status status =
+      CatchAsStatus("reading it", [&]() -> absl::Status {
+        const auto stored = file.metadata.find(kStateKey);
+        if (stored == file.metadata.end()) {
+          return absl::DataLossError("it is no state of `fedlb aggregate`");
+        }
+        const json text = json::parse(stored->second);
+        state.round = text.at("round").get<int64_t>();
+        state.weights_sha256 = text.at("weights_sha256").get<std::string>();
+        made_with = text.at("optimizer").get<std::string>();
+        if (made_with != options.optimizer_text) {
+          return absl::OkStatus();
+        }
+        FEDLB_ASSIGN_OR_RETURN(StateReader reader,
+                               StateReader::Create(file, text));
+        return optimizer.LoadState(reader.Take(kOptimizerOwner));
+      });
   if (FailureOf(status) == Failure::kOutOfMemory) {
     return status;
   }
@@ -79,10 +80,10 @@ absl::StatusOr<ServerState> ReadServerState(
                                        ": ", status.message()));
   }
   if (made_with != options.optimizer_text) {
-    return ConfigError(absl::StrCat(
-        options.state, " was made with another optimizer:\n", made_with,
-        "now it is\n", options.optimizer_text,
-        "name another file with --state to begin anew"));
+    return ConfigError(
+        absl::StrCat(options.state, " was made with another optimizer:\n",
+                     made_with, "now it is\n", options.optimizer_text,
+                     "name another file with --state to begin anew"));
   }
   return state;
 }
@@ -99,8 +100,7 @@ absl::Status WriteServerState(const FileAggregationOptions& options,
   writer.WriteScalarsTo(text);
   file.metadata[kKindKey] = kStateKind;
   file.metadata[kStateKey] = text.dump();
-  FEDLB_ASSIGN_OR_RETURN(const std::string bytes, SerializeSafetensors(file));
-  return WriteFileDurably(options.state, bytes);
+  return WriteSafetensors(options.state, file);
 }
 
 // Weights and the files of one round, all rows as T.
@@ -143,10 +143,10 @@ class FileRound {
         cause = absl::StrCat("; first cause: ", update.rejected.message());
       }
     }
-    return DeadlineError(absl::StrCat(
-        accepted, " of ", set_.updates().size(),
-        " updates can be used and the rule needs ", rule_.min_updates(),
-        cause));
+    return DeadlineError(
+        absl::StrCat(accepted, " of ", set_.updates().size(),
+                     " updates can be used and the rule needs ",
+                     rule_.min_updates(), cause));
   }
 
   // Passes until one finds nothing wrong with the files that are left.
@@ -285,8 +285,7 @@ class FileRound {
 
   void Report(const std::vector<size_t>& positions, const RowPassResult& result,
               const RowCombination* combination) {
-    const double aggregate_norm =
-        std::sqrt(SquaredNorm({aggregate_}));
+    const double aggregate_norm = std::sqrt(SquaredNorm({aggregate_}));
     report_.norm = aggregate_norm;
     for (size_t i = 0; i < positions.size(); ++i) {
       FileUpdateReport& update = report_.updates[positions[i]];
@@ -365,10 +364,10 @@ class Base {
     result.metadata[kKindKey] = kWeightsKind;
     for (const auto& [name, tensor] : file_.tensors) {
       const auto found = changed.find(name);
-      result.tensors.emplace_back(
-          name, found == changed.end()
-                    ? tensor
-                    : found->second.to(tensor.scalar_type()));
+      result.tensors.emplace_back(name,
+                                  found == changed.end()
+                                      ? tensor
+                                      : found->second.to(tensor.scalar_type()));
     }
     return result;
   }
@@ -411,14 +410,6 @@ absl::StatusOr<SafetensorsFile> UpdateOf(UpdateSet& set, const at::Tensor& row,
     }
   }
   return result;
-}
-
-absl::Status Write(const SafetensorsFile& file, const std::string& path) {
-  if (path.empty()) {
-    return absl::OkStatus();
-  }
-  FEDLB_ASSIGN_OR_RETURN(const std::string bytes, SerializeSafetensors(file));
-  return WriteFileDurably(path, bytes);
 }
 
 // The base's own part of a round: from the aggregate to new weights.
@@ -475,16 +466,19 @@ absl::Status RunRound(const FileAggregationOptions& options, Aggregator& rule,
   if (!base.has_value()) {
     FEDLB_ASSIGN_OR_RETURN(const SafetensorsFile result,
                            UpdateOf(set, aggregate, report.num_examples));
-    return Write(result, options.output);
+    return options.output.empty() ? absl::OkStatus()
+                                  : WriteSafetensors(options.output, result);
   }
-  FEDLB_ASSIGN_OR_RETURN(
-      const SafetensorsFile result,
-      ApplyToBase(options, set, *base, std::move(weights),
-                  std::move(aggregate), optimizer));
-  FEDLB_RETURN_IF_ERROR(Write(result, options.output));
+  FEDLB_ASSIGN_OR_RETURN(const SafetensorsFile result,
+                         ApplyToBase(options, set, *base, std::move(weights),
+                                     std::move(aggregate), optimizer));
   ++state.round;
-  report.round = state.round;
-  if (options.state.empty() || options.output.empty()) {
+  report.round = options.state.empty() ? 0 : state.round;
+  if (options.output.empty()) {
+    return absl::OkStatus();
+  }
+  FEDLB_RETURN_IF_ERROR(WriteSafetensors(options.output, result));
+  if (options.state.empty()) {
     return absl::OkStatus();
   }
   state.weights_sha256 = DigestOf(result);
@@ -502,25 +496,25 @@ absl::Status Aggregate(const FileAggregationOptions& options, Aggregator& rule,
   if (!options.state.empty() && access(options.state.c_str(), F_OK) == 0) {
     FEDLB_ASSIGN_OR_RETURN(state, ReadServerState(options, optimizer));
     if (base.has_value() && DigestOf(base->file()) != state.weights_sha256) {
-      options.logger->Warning(absl::StrCat(
-          options.state, " belongs to other weights than ", options.base,
-          ": not those that its last round made"));
+      options.logger->Warning(
+          absl::StrCat(options.state, " belongs to other weights than ",
+                       options.base, ": not those that its last round made"));
     }
   }
   FEDLB_ASSIGN_OR_RETURN(
-      set, UpdateSet::Open(options,
-                           base.has_value() ? &base->header() : nullptr));
+      set,
+      UpdateSet::Open(options, base.has_value() ? &base->header() : nullptr));
   report.kind = set->kind();
   report.num_parameters = set->layout().width();
   bool doubles = set->has_doubles();
   if (base.has_value()) {
     for (const TensorSpec& spec : set->layout().specs()) {
-      doubles = doubles ||
-                base->file().Find(spec.name)->scalar_type() == at::kDouble;
+      doubles =
+          doubles || base->file().Find(spec.name)->scalar_type() == at::kDouble;
     }
   }
-  return doubles ? RunRound<double>(options, rule, optimizer, base, state,
-                                    *set, report)
+  return doubles ? RunRound<double>(options, rule, optimizer, base, state, *set,
+                                    report)
                  : RunRound<float>(options, rule, optimizer, base, state, *set,
                                    report);
 }

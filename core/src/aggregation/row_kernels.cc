@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <cstddef>
+#include <numeric>
 
 // Compiled for several instruction sets, of which the processor's best runs. A
 // sanitizer's runtime is not there yet when the loader would choose.
@@ -23,42 +24,50 @@ constexpr int64_t kColumns = 256;
 // Columns that are summed at a time, and in how many parts a sum over columns
 // is made.
 constexpr int64_t kBlock = 1024;
-constexpr int64_t kLanes = 32;
+constexpr int64_t kLanes = 16;
 
-// The sum of term(c) for c in [0, columns), in kLanes parts.
-template <typename Term>
-FEDLB_INLINE double SumOf(int64_t columns, const Term& term) {
+template <typename T>
+FEDLB_INLINE RowProducts ProductsIn(const T* row, const T* other,
+                                    int64_t columns) {
+  std::array<double, kLanes> norms{};
+  std::array<double, kLanes> products{};
+  int64_t c = 0;
+  for (; c + kLanes <= columns; c += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      const auto x = static_cast<double>(row[c + lane]);
+      const auto y = static_cast<double>(other[c + lane]);
+      norms[static_cast<size_t>(lane)] += x * x;
+      products[static_cast<size_t>(lane)] += x * y;
+    }
+  }
+  for (; c < columns; ++c) {
+    const auto x = static_cast<double>(row[c]);
+    norms[0] += x * x;
+    products[0] += x * static_cast<double>(other[c]);
+  }
+  return {std::accumulate(norms.begin(), norms.end(), 0.0),
+          std::accumulate(products.begin(), products.end(), 0.0)};
+}
+
+template <typename T>
+FEDLB_INLINE double DistanceIn(const T* a, const T* b, int64_t columns) {
   std::array<double, kLanes> sums{};
   int64_t c = 0;
   for (; c + kLanes <= columns; c += kLanes) {
     for (int64_t lane = 0; lane < kLanes; ++lane) {
-      sums[static_cast<size_t>(lane)] += term(c + lane);
+      const double difference =
+          static_cast<double>(a[c + lane]) - static_cast<double>(b[c + lane]);
+      sums[static_cast<size_t>(lane)] += difference * difference;
     }
   }
   for (; c < columns; ++c) {
-    sums[0] += term(c);
-  }
-  double total = 0;
-  for (const double sum : sums) {
-    total += sum;
-  }
-  return total;
-}
-
-template <typename T>
-FEDLB_INLINE double DotOf(const T* a, const T* b, int64_t columns) {
-  return SumOf(columns, [a, b](int64_t c) {
-    return static_cast<double>(a[c]) * static_cast<double>(b[c]);
-  });
-}
-template <typename T>
-FEDLB_INLINE double DistanceOf(const T* a, const T* b, int64_t columns) {
-  return SumOf(columns, [a, b](int64_t c) {
     const double difference =
         static_cast<double>(a[c]) - static_cast<double>(b[c]);
-    return difference * difference;
-  });
+    sums[0] += difference * difference;
+  }
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
+
 template <typename T>
 FEDLB_INLINE void AddTo(const T* __restrict row, double weight, int64_t columns,
                         double* __restrict sums) {
@@ -66,6 +75,25 @@ FEDLB_INLINE void AddTo(const T* __restrict row, double weight, int64_t columns,
     sums[c] += weight * static_cast<double>(row[c]);
   }
 }
+
+// The same for four rows one after the other; the sums are read once.
+template <typename T>
+FEDLB_INLINE void AddFourTo(const T* const* rows, const double* weights,
+                            int64_t columns, double* __restrict sums) {
+  const T* const __restrict a = rows[0];
+  const T* const __restrict b = rows[1];
+  const T* const __restrict c = rows[2];
+  const T* const __restrict d = rows[3];
+  for (int64_t i = 0; i < columns; ++i) {
+    double sum = sums[i];
+    sum += weights[0] * static_cast<double>(a[i]);
+    sum += weights[1] * static_cast<double>(b[i]);
+    sum += weights[2] * static_cast<double>(c[i]);
+    sum += weights[3] * static_cast<double>(d[i]);
+    sums[i] = sum;
+  }
+}
+
 template <typename T>
 FEDLB_INLINE void SortBlock(
     const std::vector<std::pair<int64_t, int64_t>>& network, T* block) {
@@ -90,18 +118,28 @@ FEDLB_CLONES void Add(const double* row, double weight, int64_t columns,
                       double* sums) {
   AddTo(row, weight, columns, sums);
 }
-FEDLB_CLONES double Dot(const float* a, const float* b, int64_t columns) {
-  return DotOf(a, b, columns);
+FEDLB_CLONES void AddFour(const float* const* rows, const double* weights,
+                          int64_t columns, double* sums) {
+  AddFourTo(rows, weights, columns, sums);
 }
-FEDLB_CLONES double Dot(const double* a, const double* b, int64_t columns) {
-  return DotOf(a, b, columns);
+FEDLB_CLONES void AddFour(const double* const* rows, const double* weights,
+                          int64_t columns, double* sums) {
+  AddFourTo(rows, weights, columns, sums);
+}
+FEDLB_CLONES RowProducts Products(const float* row, const float* other,
+                                  int64_t columns) {
+  return ProductsIn(row, other, columns);
+}
+FEDLB_CLONES RowProducts Products(const double* row, const double* other,
+                                  int64_t columns) {
+  return ProductsIn(row, other, columns);
 }
 FEDLB_CLONES double Distance(const float* a, const float* b, int64_t columns) {
-  return DistanceOf(a, b, columns);
+  return DistanceIn(a, b, columns);
 }
 FEDLB_CLONES double Distance(const double* a, const double* b,
                              int64_t columns) {
-  return DistanceOf(a, b, columns);
+  return DistanceIn(a, b, columns);
 }
 FEDLB_CLONES void Sort(const std::vector<std::pair<int64_t, int64_t>>& network,
                        float* block) {
@@ -155,13 +193,22 @@ void WeightedSum(const RowCombination& combination,
   for (int64_t begin = 0; begin < columns; begin += kBlock) {
     const int64_t size = std::min(kBlock, columns - begin);
     std::array<double, kBlock> sums{};
-    for (size_t i = 0; i < combination.rows.size(); ++i) {
+    const size_t count = combination.rows.size();
+    std::array<const T*, 4> four;
+    size_t i = 0;
+    for (; i + four.size() <= count; i += four.size()) {
+      for (size_t k = 0; k < four.size(); ++k) {
+        four[k] = rows[combination.rows[i + k]] + begin;
+      }
+      AddFour(four.data(), &combination.weights[i], size, sums.data());
+    }
+    for (; i < count; ++i) {
       Add(rows[combination.rows[i]] + begin, combination.weights[i], size,
           sums.data());
     }
     for (int64_t c = 0; c < size; ++c) {
-      out[begin + c] = static_cast<T>(sums[static_cast<size_t>(c)] /
-                                      combination.divisor);
+      out[begin + c] =
+          static_cast<T>(sums[static_cast<size_t>(c)] / combination.divisor);
     }
   }
 }
@@ -175,13 +222,8 @@ void AddWeightedRow(const T* row, double weight, int64_t columns,
 }
 
 template <typename T>
-double RowDot(const T* a, const T* b, int64_t columns) {
-  return Dot(a, b, columns);
-}
-
-template <typename T>
-double RowSquaredNorm(const T* row, int64_t columns) {
-  return Dot(row, row, columns);
+RowProducts ProductsOf(const T* row, const T* other, int64_t columns) {
+  return Products(row, other, columns);
 }
 
 template <typename T>
@@ -262,10 +304,8 @@ void RowCombiner::CombineSorted(const std::vector<const T*>& rows,
 
 template void AddWeightedRow(const float*, double, int64_t, double*);
 template void AddWeightedRow(const double*, double, int64_t, double*);
-template double RowDot(const float*, const float*, int64_t);
-template double RowDot(const double*, const double*, int64_t);
-template double RowSquaredNorm(const float*, int64_t);
-template double RowSquaredNorm(const double*, int64_t);
+template RowProducts ProductsOf(const float*, const float*, int64_t);
+template RowProducts ProductsOf(const double*, const double*, int64_t);
 template double RowSquaredDistance(const float*, const float*, int64_t);
 template double RowSquaredDistance(const double*, const double*, int64_t);
 template void RowCombiner::Combine(const std::vector<const float*>&, int64_t,

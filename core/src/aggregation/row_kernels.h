@@ -18,12 +18,14 @@ namespace fedlb {
 template <typename T>
 void AddWeightedRow(const T* row, double weight, int64_t columns, double* sums);
 
+// |row|^2, which is not finite exactly when some value is not (or is beyond
+// 1e150), and the product with `other`.
+struct RowProducts {
+  double squared_norm = 0;
+  double product = 0;
+};
 template <typename T>
-double RowDot(const T* a, const T* b, int64_t columns);
-
-// Not finite exactly when some value is not (or is beyond 1e150).
-template <typename T>
-double RowSquaredNorm(const T* row, int64_t columns);
+RowProducts ProductsOf(const T* row, const T* other, int64_t columns);
 
 // |a - b|^2. Of differences, not of a Gram matrix: the distances of updates
 // that are close to each other keep their order, however long these are.

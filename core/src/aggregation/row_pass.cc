@@ -99,55 +99,62 @@ class RowPass {
           row[c] -= request_.origin[begin + c];
         }
       }
-      const double squared_norm = RowSquaredNorm(row, count);
-      if (!std::isfinite(squared_norm)) {
-        fault = CannotRead(files_[k]->path(), "a value is not finite");
-      }
-      result_.squared_norms[k] += squared_norm;
     });
   }
 
-  // Distances and aggregate of the block. Sums are kept by task and added in
-  // order, so that the number of threads does not show.
+  // Norms, distances and aggregate of the block. Sums are kept by task and
+  // added in order, so that the number of threads does not show.
   void CombineBlock(int64_t begin, int64_t count) {
     const int64_t tasks = (count + kTaskColumns - 1) / kTaskColumns;
-    const size_t num_pairs = request_.pairs.size();
-    const size_t num_rows = request_.aggregate != nullptr ? rows_.size() : 0;
-    sums_.assign(static_cast<size_t>(tasks) * (num_pairs + num_rows), 0);
+    const size_t num_rows = rows_.size();
+    products_.resize(static_cast<size_t>(tasks) * num_rows);
+    distances_.resize(static_cast<size_t>(tasks) * request_.pairs.size());
     at::parallel_for(0, tasks, 1, [&](int64_t first, int64_t last) {
-      std::vector<const T*> rows(rows_.size());
+      std::vector<const T*> rows(num_rows);
       for (int64_t task = first; task < last; ++task) {
         const int64_t offset = task * kTaskColumns;
         const int64_t columns = std::min(kTaskColumns, count - offset);
-        for (size_t k = 0; k < rows.size(); ++k) {
+        for (size_t k = 0; k < num_rows; ++k) {
           rows[k] = rows_[k] + offset;
         }
-        double* const sums =
-            sums_.data() + static_cast<size_t>(task) * (num_pairs + num_rows);
-        for (size_t p = 0; p < num_pairs; ++p) {
-          const auto [i, j] = request_.pairs[p];
-          sums[p] = RowSquaredDistance(rows[i], rows[j], columns);
-        }
-        if (request_.aggregate == nullptr) {
-          continue;
-        }
-        T* const aggregate = request_.aggregate + begin + offset;
-        if (request_.combiner != nullptr) {
-          request_.combiner->Combine(rows, columns, aggregate);
-        }
-        for (size_t k = 0; k < num_rows; ++k) {
-          sums[num_pairs + k] = RowDot(rows[k], aggregate, columns);
-        }
+        CombineTask(static_cast<size_t>(task), rows, begin + offset, columns);
       }
     });
-    const double* sums = sums_.data();
     for (int64_t task = 0; task < tasks; ++task) {
-      for (const auto& [i, j] : request_.pairs) {
-        result_.squared_distances[i][j] += *sums++;
-      }
+      const RowProducts* const products =
+          products_.data() + static_cast<size_t>(task) * num_rows;
       for (size_t k = 0; k < num_rows; ++k) {
-        result_.products[k] += *sums++;
+        result_.squared_norms[k] += products[k].squared_norm;
+        result_.products[k] += products[k].product;
       }
+      const double* distance =
+          distances_.data() + static_cast<size_t>(task) * request_.pairs.size();
+      for (const auto& [i, j] : request_.pairs) {
+        result_.squared_distances[i][j] += *distance++;
+      }
+    }
+    for (size_t k = 0; k < num_rows; ++k) {
+      if (!std::isfinite(result_.squared_norms[k])) {
+        result_.faults[k] =
+            CannotRead(files_[k]->path(), "a value is not finite");
+      }
+    }
+  }
+
+  void CombineTask(size_t task, const std::vector<const T*>& rows,
+                   int64_t begin, int64_t columns) {
+    double* distance = distances_.data() + task * request_.pairs.size();
+    for (const auto& [i, j] : request_.pairs) {
+      *distance++ = RowSquaredDistance(rows[i], rows[j], columns);
+    }
+    T* const aggregate =
+        request_.aggregate == nullptr ? nullptr : request_.aggregate + begin;
+    if (request_.combiner != nullptr) {
+      request_.combiner->Combine(rows, columns, aggregate);
+    }
+    for (size_t k = 0; k < rows.size(); ++k) {
+      products_[task * rows.size() + k] = ProductsOf(
+          rows[k], aggregate == nullptr ? rows[k] : aggregate, columns);
     }
   }
 
@@ -157,7 +164,8 @@ class RowPass {
   const int64_t columns_;
   std::vector<T> block_;
   std::vector<const T*> rows_;
-  std::vector<double> sums_;
+  std::vector<RowProducts> products_;  // by task and row
+  std::vector<double> distances_;      // by task and pair
   RowPassResult result_;
 };
 

@@ -36,7 +36,8 @@ struct RowPassResult {
   // to be trusted.
   std::vector<absl::Status> faults;
   std::vector<double> squared_norms;
-  std::vector<double> products;  // with the aggregate
+  // With the aggregate, where there is one.
+  std::vector<double> products;
   PairDistances squared_distances;
 
   bool ok() const;

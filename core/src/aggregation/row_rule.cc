@@ -88,7 +88,8 @@ absl::Status CheckCombination(const RowCombination& combination,
       case Kind::kWeightedSum:
         return combination.weights.size() != combination.rows.size() ||
                        !(std::abs(combination.divisor) > 0)
-                   ? "a weighted sum without a weight for each update, or over 0"
+                   ? "a weighted sum without a weight for each update, or over "
+                     "0"
                    : nullptr;
       case Kind::kTrimmedMean:
         return combination.count < 0 || 2 * combination.count >= count

@@ -102,15 +102,15 @@ absl::Status UpdateFile::Bind(const ColumnLayout& layout) {
   for (const TensorSpec& spec : layout.specs()) {
     const auto found = by_name.find(spec.name);
     if (found == by_name.end()) {
-      return CannotRead(path(), absl::StrCat("tensor ", Quoted(spec.name),
-                                             " is missing"));
+      return CannotRead(
+          path(), absl::StrCat("tensor ", Quoted(spec.name), " is missing"));
     }
     const SafetensorsEntry& entry = *found->second;
     if (!c10::isFloatingType(entry.dtype)) {
-      return CannotRead(path(), absl::StrCat("tensor ", Quoted(spec.name),
-                                             " is of type ",
-                                             SafetensorsDtypeName(entry.dtype),
-                                             ", not of a floating type"));
+      return CannotRead(
+          path(), absl::StrCat("tensor ", Quoted(spec.name), " is of type ",
+                               SafetensorsDtypeName(entry.dtype),
+                               ", not of a floating type"));
     }
     if (entry.shape != spec.sizes) {
       return CannotRead(
@@ -119,8 +119,8 @@ absl::Status UpdateFile::Bind(const ColumnLayout& layout) {
                        absl::StrJoin(entry.shape, ", "), "], elsewhere of [",
                        absl::StrJoin(spec.sizes, ", "), "]"));
     }
-    in_order = in_order &&
-               (entries_.empty() || entries_.back()->end <= entry.begin);
+    in_order =
+        in_order && (entries_.empty() || entries_.back()->end <= entry.begin);
     entries_.push_back(&entry);
     by_name.erase(found);
   }

@@ -79,10 +79,9 @@ T MostCommon(const std::vector<T>& values) {
   for (const T& value : values) {
     ++counts[value];
   }
-  return *std::max_element(values.begin(), values.end(),
-                           [&counts](const T& a, const T& b) {
-                             return counts[a] < counts[b];
-                           });
+  return *std::max_element(
+      values.begin(), values.end(),
+      [&counts](const T& a, const T& b) { return counts[a] < counts[b]; });
 }
 
 // What keeps the floating tensors of `header` from being added to `base`'s.
@@ -97,16 +96,15 @@ absl::Status CheckAgainst(const SafetensorsHeader& base,
       continue;
     }
     const auto found = by_name.find(entry.name);
-    if (found == by_name.end() ||
-        !c10::isFloatingType(found->second->dtype)) {
+    if (found == by_name.end() || !c10::isFloatingType(found->second->dtype)) {
       return absl::InvalidArgumentError(
           absl::StrCat("the base has no floating tensor ", Quoted(entry.name)));
     }
     if (found->second->shape != entry.shape) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "tensor ", Quoted(entry.name), " is of shape [",
-          absl::StrJoin(entry.shape, ", "), "], the base's of [",
-          absl::StrJoin(found->second->shape, ", "), "]"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("tensor ", Quoted(entry.name), " is of shape [",
+                       absl::StrJoin(entry.shape, ", "), "], the base's of [",
+                       absl::StrJoin(found->second->shape, ", "), "]"));
     }
   }
   return absl::OkStatus();
@@ -115,9 +113,10 @@ absl::Status CheckAgainst(const SafetensorsHeader& base,
 }  // namespace
 
 const char* NameOf(UpdateFileKind kind) {
-  return std::find_if(kKinds.begin(), kKinds.end(), [kind](const auto& entry) {
-           return entry.second == kind;
-         })->first;
+  return std::find_if(
+             kKinds.begin(), kKinds.end(),
+             [kind](const auto& entry) { return entry.second == kind; })
+      ->first;
 }
 
 absl::StatusOr<UpdateFileKind> ParseUpdateFileKind(const std::string& name) {
@@ -131,8 +130,8 @@ absl::StatusOr<UpdateFileKind> ParseUpdateFileKind(const std::string& name) {
   return found->second;
 }
 
-absl::StatusOr<UpdateSet> UpdateSet::Open(
-    const FileAggregationOptions& options, const SafetensorsHeader* base) {
+absl::StatusOr<UpdateSet> UpdateSet::Open(const FileAggregationOptions& options,
+                                          const SafetensorsHeader* base) {
   FEDLB_RETURN_IF_ERROR(AllowOpenFiles(options.updates.size()));
   UpdateSet set;
   for (const std::string& path : options.updates) {
@@ -179,9 +178,9 @@ absl::Status UpdateSet::AgreeOnKind(const std::string& given) {
   if (!given.empty()) {
     FEDLB_ASSIGN_OR_RETURN(kind_, ParseUpdateFileKind(given));
   } else if (silent != nullptr) {
-    return UsageError(absl::StrCat(
-        silent->path, " does not say what it holds (metadata ", kKindKey,
-        "); give --kind delta, gradient or weights"));
+    return UsageError(
+        absl::StrCat(silent->path, " does not say what it holds (metadata ",
+                     kKindKey, "); give --kind delta, gradient or weights"));
   } else if (!said.empty()) {
     kind_ = MostCommon(said);
   }
@@ -256,18 +255,16 @@ void UpdateSet::AgreeOnExamples(const FileAggregationOptions& options) {
     if (update.facts.num_examples < 1 ||
         update.facts.num_examples > options.gate.max_examples) {
       update.rejected = CannotRead(
-          update.path,
-          absl::StrCat("it claims ", update.facts.num_examples,
-                       " examples; 1 to ", options.gate.max_examples,
-                       " are allowed"));
+          update.path, absl::StrCat("it claims ", update.facts.num_examples,
+                                    " examples; 1 to ",
+                                    options.gate.max_examples, " are allowed"));
     }
   }
   for (const size_t k : Accepted()) {
     if (some_say && silent[k]) {
-      updates_[k].rejected =
-          CannotRead(updates_[k].path,
-                     absl::StrCat("it does not say ", kExamplesKey,
-                                  ", and others do; give --weights"));
+      updates_[k].rejected = CannotRead(
+          updates_[k].path, absl::StrCat("it does not say ", kExamplesKey,
+                                         ", and others do; give --weights"));
     }
   }
 }
