@@ -4,9 +4,9 @@
 #define FEDLB_SRC_AGGREGATION_ROW_KERNELS_H_
 
 #include <cstdint>
-#include <utility>
 #include <vector>
 
+#include "aggregation/row_loop_set.h"
 #include "fedlb/row_rule.h"
 
 namespace fedlb {
@@ -18,12 +18,6 @@ namespace fedlb {
 template <typename T>
 void AddWeightedRow(const T* row, double weight, int64_t columns, double* sums);
 
-// |row|^2, which is not finite exactly when some value is not (or is beyond
-// 1e150), and the product with `other`.
-struct RowProducts {
-  double squared_norm = 0;
-  double product = 0;
-};
 template <typename T>
 RowProducts ProductsOf(const T* row, const T* other, int64_t columns);
 
@@ -44,17 +38,14 @@ class RowCombiner {
                T* out) const;
 
  private:
-  // Compare-exchanges, the smaller value to the first row.
-  using Network = std::vector<std::pair<int64_t, int64_t>>;
-
-  static Network SortingNetwork(int64_t count);
+  static SortingNetwork MakeNetwork(int64_t count);
 
   template <typename T>
   void CombineSorted(const std::vector<const T*>& rows, int64_t columns,
                      T* out) const;
 
   const RowCombination combination_;
-  const Network network_;
+  const SortingNetwork network_;
 };
 
 }  // namespace fedlb

@@ -14,11 +14,11 @@ namespace {
 
 // All rows of a block together, so that they are still in a cache when they
 // are combined; and a row's part of it in columns.
-constexpr int64_t kBlockBytes = int64_t{8} << 20;
+constexpr int64_t kBlockBytes = int64_t{4} << 20;
 constexpr int64_t kFewestColumns = 1024;
 constexpr int64_t kMostColumns = int64_t{1} << 14;
 // What one task combines.
-constexpr int64_t kTaskColumns = 2048;
+constexpr int64_t kTaskColumns = 1024;
 
 template <typename T>
 int64_t BlockColumns(size_t rows) {

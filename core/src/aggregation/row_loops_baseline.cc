@@ -1,0 +1,8 @@
+#include "aggregation/row_loops.h"
+
+namespace fedlb {
+
+constinit const RowLoopSet kRowLoopsBaseline = {MakeRowLoops<float>(),
+                                                MakeRowLoops<double>()};
+
+}  // namespace fedlb
