@@ -1,11 +1,29 @@
 #include "fedlb/plugin.h"
 
+#include "compression/half.h"
+#include "compression/int8.h"
 #include "compression/none.h"
+#include "compression/powersgd.h"
+#include "compression/qsgd.h"
+#include "compression/randomk.h"
+#include "compression/signsgd.h"
+#include "compression/terngrad.h"
+#include "compression/topk.h"
 
 namespace fedlb::compression {
 namespace {
 
-void RegisterComponents(PluginRegistrar& registrar) { registrar.Add<None>(); }
+void RegisterComponents(PluginRegistrar& registrar) {
+  registrar.Add<None>();
+  registrar.Add<TopK>();
+  registrar.Add<RandomK>();
+  registrar.Add<Qsgd>();
+  registrar.Add<TernGrad>();
+  registrar.Add<Int8>();
+  registrar.Add<SignSgd>();
+  registrar.Add<PowerSgd>();
+  registrar.Add<Half>();
+}
 
 }  // namespace
 }  // namespace fedlb::compression
