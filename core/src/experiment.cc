@@ -219,6 +219,7 @@ absl::StatusOr<ExperimentPlan> FederatedExperiment::Plan(
 
   const int64_t model_bytes =
       NumBytes(f.model->parameters()) + NumBytes(f.model->buffers());
+  FEDLB_ASSIGN_OR_RETURN(const int64_t upload_bytes, f.UploadBytes());
   for (int64_t round = 0; round < plan.rounds; ++round) {
     FEDLB_ASSIGN_OR_RETURN(const std::vector<ClientAssignment> cohort,
                            f.Cohort(round));
@@ -232,7 +233,7 @@ absl::StatusOr<ExperimentPlan> FederatedExperiment::Plan(
     }
     const auto clients = static_cast<int64_t>(cohort.size());
     plan.bytes_to_clients += clients * model_bytes;
-    plan.bytes_from_clients += clients * model_bytes;
+    plan.bytes_from_clients += clients * upload_bytes;
   }
 
   const TensorLayout& layout = f.model->parameter_layout();

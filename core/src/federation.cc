@@ -212,6 +212,19 @@ int64_t Federation::Samples(const RoundWork& work,
                    num_examples[static_cast<size_t>(assignment.client)]);
 }
 
+absl::StatusOr<int64_t> Federation::UploadBytes() const {
+  Update update;
+  update.groups[kParametersGroup] = Zeros(model->parameter_layout());
+  ComponentState no_residual;
+  FEDLB_RETURN_IF_ERROR(
+      Annotate(compressor->Compress(update, no_residual), "compressor"));
+  int64_t bytes = NumBytes(model->buffer_layout());
+  for (const auto& [name, tensors] : update.groups) {
+    bytes += NumBytes(tensors);
+  }
+  return bytes;
+}
+
 double Federation::LearningRate(
     int64_t round, const RoundWork& work,
     const std::vector<ClientAssignment>& cohort) const {

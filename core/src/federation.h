@@ -83,6 +83,9 @@ struct Federation {
   // The rate of a round's optimizer steps: base rate, scaling rule, schedule.
   double LearningRate(int64_t round, const RoundWork& work,
                       const std::vector<ClientAssignment>& cohort) const;
+  // What a client sends in a round: encoded parameters, and buffers. A codec
+  // that takes fewer bytes for one update than for another is measured on zeros.
+  absl::StatusOr<int64_t> UploadBytes() const;
 
  private:
   void WarnAboutPhases() const;

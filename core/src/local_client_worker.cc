@@ -361,8 +361,13 @@ absl::StatusOr<LocalClientWorker::GradientStep> LocalClientWorker::TakeGradient(
         static_cast<double>(part.size()) / static_cast<double>(count);
     Stopwatch watch;
     FEDLB_ASSIGN_OR_RETURN(
-        const Batch batch,
+        Batch batch,
         environment_.dataset->Load(Split::kTrain, part, &epoch_key));
+    FEDLB_RETURN_IF_ERROR(Annotate(
+        environment_.algorithm->AdjustTargets(epoch_key.client,
+                                              environment_.context.num_classes,
+                                              batch.targets),
+        "client algorithm"));
     result.data_seconds += watch.Lap();
     const MemoryTagScope tag(MemoryTag::kActivations);
     const Bf16Autocast autocast(environment_.config->run.precision == "bf16");

@@ -131,7 +131,8 @@ absl::StatusOr<ScalarMap> RoundRunner::Run(
                            EstimateCurvature(task, cohort));
     beforehand["curvature"] = curvature.value_or(kNone);
   }
-  const SimulatedRound played = Simulate(task, cohort, beforehand);
+  FEDLB_ASSIGN_OR_RETURN(const SimulatedRound played,
+                         Simulate(task, cohort, beforehand));
   cohort = played.answering;
   std::vector<int64_t> clients;
   clients.reserve(cohort.size());
@@ -173,6 +174,9 @@ absl::StatusOr<ScalarMap> RoundRunner::Run(
         ApplyAggregate(task, result, partial_means, pair, metrics));
   }
   RecordMapper(metrics);
+  for (const auto& [name, value] : f.aggregator->Report()) {
+    metrics[absl::StrCat("aggregator.", name)] = value;
+  }
   std::move(rollback).Cancel();
   for (const auto& [client, cause] : result.dropped) {
     // What it remembers must not run ahead of what the server knows of it.
@@ -216,7 +220,7 @@ absl::StatusOr<ScalarMap> RoundRunner::Run(
   return metrics;
 }
 
-SimulatedRound RoundRunner::Simulate(
+absl::StatusOr<SimulatedRound> RoundRunner::Simulate(
     const RoundTask& task, const std::vector<ClientAssignment>& cohort,
     ScalarMap& metrics) {
   Federation& f = federation_;
@@ -230,9 +234,11 @@ SimulatedRound RoundRunner::Simulate(
   for (const auto& [name, tensors] : task.aux) {
     bytes_down += NumBytes(tensors);
   }
-  const int64_t bytes_up = NumBytes(task.weights) + NumBytes(task.buffers);
+  if (f.clock.has_clock() && !bytes_up_.has_value()) {
+    FEDLB_ASSIGN_OR_RETURN(bytes_up_, f.UploadBytes());
+  }
   SimulatedRound played =
-      f.clock.Play(task.round, players, bytes_down, bytes_up);
+      f.clock.Play(task.round, players, bytes_down, bytes_up_.value_or(0));
   if (f.clock.has_clock()) {
     metrics["virtual_seconds"] = state_.virtual_seconds + played.seconds;
   }

@@ -68,9 +68,9 @@ class RoundRunner {
   absl::StatusOr<std::optional<RoundResult>> AskOneClient(
       const RoundTask& task, const ClientAssignment& assignment);
   // Who answers in the simulation, and when.
-  SimulatedRound Simulate(const RoundTask& task,
-                          const std::vector<ClientAssignment>& cohort,
-                          ScalarMap& metrics);
+  absl::StatusOr<SimulatedRound> Simulate(
+      const RoundTask& task, const std::vector<ClientAssignment>& cohort,
+      ScalarMap& metrics);
   // Whether the aggregate of the round is applied.
   absl::StatusOr<bool> CloseRound(const RoundTask& task, ScalarMap& metrics);
   void RecordNoise(const NoiseObserver& noise, const TensorList& mean,
@@ -87,6 +87,8 @@ class RoundRunner {
   Federation& federation_;
   RunState& state_;
   std::vector<UpdateObserver*> extra_observers_;
+  // What a client sends, once the clock has asked.
+  std::optional<int64_t> bytes_up_;
 };
 
 }  // namespace fedlb

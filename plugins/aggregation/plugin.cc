@@ -1,7 +1,9 @@
 #include "fedlb/plugin.h"
 
 #include "aggregation/bulyan.h"
+#include "aggregation/dp_mean.h"
 #include "aggregation/fednova.h"
+#include "aggregation/fltrust.h"
 #include "aggregation/geometric_median.h"
 #include "aggregation/krum.h"
 #include "aggregation/mean.h"
@@ -21,6 +23,8 @@ void RegisterComponents(PluginRegistrar& registrar) {
   registrar.Add<Bulyan>();
   registrar.Add<GeometricMedian>();
   registrar.Add<NormClipping>();
+  registrar.Add<FlTrust>();
+  registrar.Add<DpMean>();
 }
 
 }  // namespace

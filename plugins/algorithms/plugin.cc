@@ -1,5 +1,6 @@
 #include "fedlb/plugin.h"
 
+#include "algorithms/attack.h"
 #include "algorithms/feddyn.h"
 #include "algorithms/fedprox.h"
 #include "algorithms/none.h"
@@ -13,6 +14,7 @@ void RegisterComponents(PluginRegistrar& registrar) {
   registrar.Add<FedProx>();
   registrar.Add<Scaffold>();
   registrar.Add<FedDyn>();
+  registrar.Add<Attack>();
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ ParamSchema<HalfOptions> Half::Schema() {
   return ParamSchema<Options>()
       .AddChoice("format", &Options::format,
                  {{"bf16", HalfFormat::kBf16}, {"fp16", HalfFormat::kFp16}},
-                 "bfloat16, or half precision of IEEE 754.")
+                 "Of 16 bits: bfloat16, or half precision as in IEEE 754.")
       .Add("error_feedback", &Options::error_feedback,
            "Whether a client adds to its next update what the encoding lost.");
 }

@@ -96,7 +96,9 @@ void AllowAggregator(const ComponentEntry& entry,
     deviations.min_clients = 5;  // 2 f + 3
   } else if (entry.name == "bulyan") {
     deviations.min_clients = 7;  // 4 f + 3
-  } else if (entry.name == "norm_clipping") {
+  } else if (entry.name == "fltrust") {
+    deviations.min_clients = 2;  // the trusted one and another
+  } else if (entry.name == "norm_clipping" || entry.name == "dp_mean") {
     deviations.fixed_point = false;  // longer updates are shortened
   }
 }

@@ -422,6 +422,49 @@ TEST(PowerSgdTest, MatricesOfLowRankArriveWhole) {
   EXPECT_THAT(ValuesOf(sent[1]), ElementsAre(1, 2));
 }
 
+// golden/powersgd.py: PyTorch's hook with one process.
+TEST(PowerSgdTest, IsPyTorchsHook) {
+  constexpr int64_t kRows = 24;
+  constexpr int64_t kColumns = 40;
+  constexpr int64_t kRank = 4;
+  const auto compressor = Make<PowerSgd>("rank = 4");
+  ComponentState residual;
+  Values q;
+  for (int64_t j = 0; j < kColumns; ++j) {
+    for (int64_t k = 0; k < kRank; ++k) {
+      q.push_back(static_cast<float>(
+          std::cos(0.3 * static_cast<double>((j + 1) * (k + 1)))));
+    }
+  }
+  residual.tensors["q"] = {at::tensor(q).reshape({kColumns, kRank})};
+  const double expected[3][5] = {
+      {0.730449, 0.025625, 0.0015, -0.088168, 44.02841},
+      {1.033344, 0.342821, 0.010329, -0.237535, 50.64267},
+      {0.8668, 0.127159, 0.000881, 0.111291, 45.97908}};
+  for (int64_t step = 0; step < 3; ++step) {
+    Values gradient;
+    for (int64_t i = 0; i < kRows; ++i) {
+      for (int64_t j = 0; j < kColumns; ++j) {
+        const auto product = static_cast<double>((i + 1) * (j + 2));
+        gradient.push_back(static_cast<float>(
+            std::sin(0.37 * product + static_cast<double>(step)) /
+            (1 + 0.05 * static_cast<double>(i * j))));
+      }
+    }
+    Update update;
+    update.groups[kParametersGroup] = {
+        at::tensor(gradient).reshape({kRows, kColumns})};
+    const TensorList sent = Travelled(*compressor, std::move(update), residual);
+    const int64_t places[4][2] = {{0, 0}, {3, 7}, {23, 39}, {11, 2}};
+    for (size_t n = 0; n < 4; ++n) {
+      EXPECT_NEAR(sent[0][places[n][0]][places[n][1]].item<double>(),
+                  expected[step][n], 2e-5)
+          << step << " " << n;
+    }
+    EXPECT_NEAR(SquaredNorm(sent), expected[step][4], 1e-3) << step;
+  }
+}
+
 TEST(PowerSgdTest, SmallMatricesTravelAsTheyAre) {
   Update update;
   update.groups[kParametersGroup] = {

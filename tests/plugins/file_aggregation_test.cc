@@ -18,6 +18,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "aggregation/bulyan.h"
 #include "aggregation/fednova.h"
@@ -343,6 +344,47 @@ TEST_F(FileAggregationTest, BadUpdatesAreLeftOut) {
   const TensorList result = TensorsOf(Result());
   for (size_t i = 0; i < result.size(); ++i) {
     EXPECT_TRUE(SameBits(result[i], expected[i])) << i;
+  }
+}
+
+// Whatever is changed in a file that carries its digests is found.
+TEST_F(FileAggregationTest, EveryDamageIsFound) {
+  SafetensorsFile file;
+  file.tensors = {{"w", at::full({40}, 0.5, at::kFloat)},
+                  {"n", at::full({3}, 7, at::kLong)},
+                  {"v", at::full({9}, 0.25, at::kBFloat16)}};
+  file.metadata = {{"fedlb.kind", "delta"}, {"fedlb.num_examples", "5"}};
+  const std::string bytes =
+      SerializeSafetensors(file, SafetensorsDigest::kXxh3).value();
+  AddFile(bytes);
+  ASSERT_TRUE(RunMean().ok());
+  RandomStream random({.seed = 1, .purpose = "damage"});
+  for (int trial = 0; trial < 2000; ++trial) {
+    std::string damaged = bytes;
+    const auto at = static_cast<size_t>(random.Below(damaged.size()));
+    switch (random.Below(4)) {
+      case 0:
+        damaged[at] = static_cast<char>(damaged[at] ^ (1 << random.Below(8)));
+        break;
+      case 1:
+        damaged.resize(at);
+        break;
+      case 2:
+        damaged.insert(at, 1, static_cast<char>(random.Below(256)));
+        break;
+      default:
+        damaged.erase(at, 1 + random.Below(20));
+        break;
+    }
+    if (damaged == bytes) {
+      continue;
+    }
+    Write(options_.updates[0], damaged);
+    const absl::Status status = RunMean();
+    ASSERT_FALSE(status.ok()) << trial << ": " << absl::CHexEscape(damaged);
+    const Failure failure = FailureOf(status);
+    ASSERT_TRUE(failure == Failure::kDeadline || failure == Failure::kUsage)
+        << status;
   }
 }
 

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "aggregation/bulyan.h"
+#include "aggregation/fltrust.h"
 #include "aggregation/geometric_median.h"
 #include "aggregation/krum.h"
 #include "aggregation/mean.h"
@@ -18,6 +19,7 @@
 #include "aggregation/trimmed_mean.h"
 #include "fedlb/random.h"
 #include "fedlb/round_task.h"
+#include "fedlb/status.h"
 #include "fedlb/tensor_list.h"
 #include "plugins/make_component.h"
 
@@ -26,6 +28,7 @@ namespace {
 
 using aggregation::Bulyan;
 using aggregation::CoordinateMedian;
+using aggregation::FlTrust;
 using aggregation::GeometricMedian;
 using aggregation::Krum;
 using aggregation::Mean;
@@ -45,6 +48,7 @@ absl::StatusOr<std::vector<double>> TryAggregate(Aggregator& rule,
   EXPECT_TRUE(rule.Begin({{"w", {width}, dtype}}).ok());
   for (const std::vector<double>& row : rows) {
     Update update;
+    update.client = rule.num_added();
     update.num_examples = 1;
     update.groups[kParametersGroup] = {ToTensor(row).to(dtype)};
     EXPECT_TRUE(rule.Add(update).ok());
@@ -204,6 +208,22 @@ TEST(NormClippingTest, ScalesLongUpdatesDown) {
               Pointwise(DoubleNear(1e-15), {2.0, 2.0}));
 }
 
+// g_0 = (1, 0) trusts (3, 4) with 0.6, (0, 2) and (-5, 0) not at all, and (2, 0)
+// with 1: (0.6 (0.6, 0.8) + (1, 0)) / 1.6.
+TEST(FlTrustTest, CountsWhoPointsTheTrustedWay) {
+  EXPECT_THAT(
+      AggregateOf<FlTrust>("", {{1, 0}, {3, 4}, {0, 2}, {-5, 0}, {2, 0}}),
+      Pointwise(DoubleNear(1e-12), {1.36 / 1.6, 0.48 / 1.6}));
+  EXPECT_THAT(AggregateOf<FlTrust>("", {{1, 0}, {-1, 0}, {0, 0}}),
+              ElementsAre(0, 0));
+}
+
+TEST(FlTrustTest, NeedsTheTrustedClient) {
+  const auto rule = Make<FlTrust>("trusted_client = 9");
+  EXPECT_EQ(FailureOf(TryAggregate(*rule, {{1}, {2}}, at::kDouble).status()),
+            Failure::kDeadline);
+}
+
 double DistanceTo(const std::vector<double>& point, double value) {
   double sum = 0;
   for (const double x : point) {
@@ -250,6 +270,7 @@ TEST_P(AttackTest, RobustRulesHold) {
   ExpectHolds<Krum>("byzantine = 3\nselect = 0", 3);
   ExpectHolds<GeometricMedian>("", 3);
   ExpectHolds<Bulyan>("byzantine = 2", 2);
+  ExpectHolds<FlTrust>("", 3);
 }
 
 INSTANTIATE_TEST_SUITE_P(Factors, AttackTest,

@@ -41,6 +41,9 @@ class FEDLB_API Aggregator : public Component {
   // Fewest updates in a round that the rule works with, at least 1.
   virtual int64_t min_updates() const { return 1; }
 
+  // Numbers about the rounds so far, for the log.
+  virtual ScalarMap Report() const { return {}; }
+
   // Tensors whose sum over processes stands for all their clients, or nullopt
   // when the rule must see every update in one place.
   virtual std::optional<TensorList> LinearState() { return std::nullopt; }

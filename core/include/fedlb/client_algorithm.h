@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include <ATen/core/Tensor.h>
+
 #include "absl/status/status.h"
 #include "fedlb/client_state.h"
 #include "fedlb/component.h"
@@ -33,6 +35,14 @@ class FEDLB_API ClientAlgorithm : public Component {
 
   // Server, before the round: adds what clients need to task.aux and scalars.
   virtual absl::Status PrepareTask(RoundTask& /*task*/) {
+    return absl::OkStatus();
+  }
+
+  // Client, before each forward pass: may change the labels of its batch, which
+  // are 0 to num_classes - 1, in place.
+  virtual absl::Status AdjustTargets(int64_t /*client*/,
+                                     int64_t /*num_classes*/,
+                                     at::Tensor& /*targets*/) const {
     return absl::OkStatus();
   }
 
