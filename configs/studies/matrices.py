@@ -22,7 +22,7 @@ ATTACKS = {
     "sign flip × 4": ["kind=sign_flip", "factor=4"],
     "scaled × 30": ["kind=scale", "factor=30"],
     "noise, σ = 0.3": ["kind=gaussian", "sigma=0.3"],
-    "NaN": ["kind=nan"],
+    "NaN": ["kind=not_a_number"],
     "labels flipped": ["kind=label_flip"],
     "a little, z = 1.5": ["kind=little_is_enough", "z=1.5"],
 }

@@ -23,7 +23,7 @@ ParamSchema<AttackOptions> Attack::Schema() {
                  {{"sign_flip", AttackKind::kSignFlip},
                   {"scale", AttackKind::kScale},
                   {"gaussian", AttackKind::kGaussian},
-                  {"nan", AttackKind::kNan},
+                  {"not_a_number", AttackKind::kNotANumber},
                   {"label_flip", AttackKind::kLabelFlip},
                   {"little_is_enough", AttackKind::kLittleIsEnough}},
                  "What hostile clients do.")
@@ -74,7 +74,7 @@ absl::Status Attack::AddToUpdate(const RoundTask& task,
     case AttackKind::kScale:
       Scale(options_.factor, parameters);
       return absl::OkStatus();
-    case AttackKind::kNan:
+    case AttackKind::kNotANumber:
       Scale(std::numeric_limits<double>::quiet_NaN(), parameters);
       return absl::OkStatus();
     case AttackKind::kGaussian: {

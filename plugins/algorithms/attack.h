@@ -22,7 +22,7 @@ enum class AttackKind {
   kSignFlip,
   kScale,
   kGaussian,
-  kNan,
+  kNotANumber,
   kLabelFlip,
   kLittleIsEnough,
 };
@@ -40,7 +40,7 @@ struct AttackOptions {
 //   sign_flip           -factor u
 //   scale               factor u
 //   gaussian            normal numbers of standard deviation sigma
-//   nan                 no numbers
+//   not_a_number        NaN
 //   label_flip          an update from training on labels C - 1 - y
 //   little_is_enough    m - z s for every parameter, after M. Baruch et al., "A
 //                       Little Is Enough: Circumventing Defenses For

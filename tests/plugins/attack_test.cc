@@ -50,7 +50,7 @@ std::vector<double> Sent(const std::string& options, int64_t client = 1,
 
 TEST(AttackTest, HonestClientsSendWhatTheyHave) {
   for (const char* kind :
-       {"sign_flip", "scale", "gaussian", "nan", "little_is_enough"}) {
+       {"sign_flip", "scale", "gaussian", "not_a_number", "little_is_enough"}) {
     EXPECT_THAT(Sent(std::string("kind = '") + kind + "'", 0),
                 ElementsAre(1, -2));
   }
@@ -60,7 +60,7 @@ TEST(AttackTest, HostileClientsDoNot) {
   EXPECT_THAT(Sent(""), ElementsAre(-1, 2));
   EXPECT_THAT(Sent("factor = 4.0"), ElementsAre(-4, 8));
   EXPECT_THAT(Sent("kind = 'scale'\nfactor = 100.0"), ElementsAre(100, -200));
-  EXPECT_THAT(Sent("kind = 'nan'"),
+  EXPECT_THAT(Sent("kind = 'not_a_number'"),
               Each(Truly([](double value) { return std::isnan(value); })));
   EXPECT_THAT(Sent("kind = 'label_flip'"), ElementsAre(1, -2));
   const std::vector<double> noise = Sent("kind = 'gaussian'\nsigma = 1e-3");
