@@ -326,6 +326,10 @@ absl::StatusOr<Update> LocalClientWorker::Run(
     state.parts["buffers"].tensors["buffers"] = Clone(buffers_);
   }
   averages.WriteTo(update.scalars);
+  if (!detector.has_value()) {
+    // For compressors that heed it.
+    update.scalars["critical"] = task.scalars.at("critical");
+  }
   FEDLB_RETURN_IF_ERROR(Annotate(
       environment_.algorithm->AddToUpdate(task, weights_, update, state),
       "client algorithm"));

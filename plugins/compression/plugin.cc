@@ -1,5 +1,6 @@
 #include "fedlb/plugin.h"
 
+#include "compression/adaptive.h"
 #include "compression/half.h"
 #include "compression/int8.h"
 #include "compression/none.h"
@@ -23,6 +24,7 @@ void RegisterComponents(PluginRegistrar& registrar) {
   registrar.Add<SignSgd>();
   registrar.Add<PowerSgd>();
   registrar.Add<Half>();
+  registrar.Add<Adaptive>();
 }
 
 }  // namespace

@@ -10,8 +10,6 @@
 namespace fedlb::compression {
 namespace {
 
-constexpr char kResidual[] = "residual";
-
 Source SourceOf(const at::Tensor& tensor) {
   return {
       tensor.sizes().vec(),

@@ -19,6 +19,9 @@
 
 namespace fedlb::compression {
 
+// Where error feedback keeps its list in the residual of a client.
+inline constexpr char kResidual[] = "residual";
+
 // One tensor to encode, and one to decode into.
 struct Source {
   std::vector<int64_t> sizes;

@@ -2,7 +2,9 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -11,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
+#include "compression/adaptive.h"
 #include "compression/half.h"
 #include "compression/int8.h"
 #include "compression/none.h"
@@ -21,14 +24,18 @@
 #include "compression/signsgd.h"
 #include "compression/terngrad.h"
 #include "compression/topk.h"
+#include "fedlb/plugin.h"
 #include "fedlb/random.h"
+#include "fedlb/registry.h"
 #include "fedlb/round_task.h"
+#include "fedlb/status.h"
 #include "fedlb/tensor_list.h"
 #include "plugins/make_component.h"
 
 namespace fedlb {
 namespace {
 
+using compression::Adaptive;
 using compression::Half;
 using compression::Int8;
 using compression::None;
@@ -471,6 +478,68 @@ TEST(PowerSgdTest, SmallMatricesTravelAsTheyAre) {
       at::tensor(RandomValues(48, 1)).reshape({6, 8})};
   const TensorList sent = Travelled(*Make<PowerSgd>("rank = 2"), update);
   EXPECT_TRUE(sent[0].equal(update.parameters()[0]));
+}
+
+// topk of one value of four or of two.
+class AdaptiveTest : public ::testing::Test {
+ protected:
+  AdaptiveTest() {
+    PluginRegistrar registrar;
+    registrar.Add<TopK>();
+    registrar.Add<Adaptive>();
+    EXPECT_TRUE(
+        registry_.Add({.name = "test"}, std::move(registrar.entries())).ok());
+    context_.registry = &registry_;
+  }
+  std::unique_ptr<Adaptive> MakeAdaptive(const std::string& options) {
+    return Make<Adaptive>(options +
+                              "\nmild = {name = 'topk', ratio = 0.5}\n"
+                              "strong = {name = 'topk', ratio = 0.25}",
+                          context_);
+  }
+  static Update Critical(const Values& values, bool critical) {
+    Update update = UpdateOf({values});
+    update.scalars["critical"] = critical ? 1 : 0;
+    return update;
+  }
+
+  ComponentRegistry registry_;
+  ComponentContext context_;
+};
+
+TEST_F(AdaptiveTest, IsMildInCriticalPhases) {
+  const auto compressor = MakeAdaptive("");
+  ComponentState residual;
+  EXPECT_THAT(ValuesOf(Travelled(*compressor, Critical({4, 3, 2, 1}, true),
+                                 residual)[0]),
+              ElementsAre(4, 3, 0, 0));
+  // What the mild one owes the strong one sends: 0, 0, 2, 1 are left.
+  EXPECT_THAT(ValuesOf(Travelled(*compressor, Critical({0, 0, 2, 1}, false),
+                                 residual)[0]),
+              ElementsAre(0, 0, 4, 0));
+}
+
+// Of 16 + 9 + 4 + 1 the largest value keeps 53 %, of 4 x 4 only 25 %.
+TEST_F(AdaptiveTest, IsMildWhereMuchWouldBeLost) {
+  const auto compressor = MakeAdaptive("mild_when = 'lossy'\nmin_kept = 0.5");
+  EXPECT_THAT(ValuesOf(Travelled(*compressor, Critical({4, 3, 2, 1}, true))[0]),
+              ElementsAre(4, 0, 0, 0));
+  EXPECT_THAT(
+      ValuesOf(Travelled(*compressor, Critical({2, 2, 2, 2}, false))[0]),
+      ElementsAre(2, 2, 0, 0));
+  // 1 and 4 owed: 5 of 2, 2, 2, 5 keeps 68 %.
+  ComponentState residual;
+  residual.tensors["residual"] = {at::tensor({0.0F, 0.0F, 0.0F, 4.0F})};
+  EXPECT_THAT(ValuesOf(Travelled(*compressor, Critical({2, 2, 2, 1}, true),
+                                 residual)[0]),
+              ElementsAre(0, 0, 0, 5));
+}
+
+TEST_F(AdaptiveTest, DoesNotContainItself) {
+  EXPECT_EQ(
+      FailureOf(
+          TryMake<Adaptive>("mild = {name = 'adaptive'}", context_).status()),
+      Failure::kConfig);
 }
 
 }  // namespace
