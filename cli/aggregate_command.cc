@@ -41,8 +41,8 @@ void SetUpAggregate(CLI::App& app, ParsedCommand& parsed) {
           ->type_name("FILE");
   aggregate
       ->add_option("--state", flags->state,
-                   "Keeps the server optimizer's momentum from call to call; "
-                   "made by the first")
+                   "Keeps what rule and server optimizer remember from call to "
+                   "call, like momentum; made by the first")
       ->needs(base)
       ->check(NotEmpty, "")
       ->type_name("FILE");

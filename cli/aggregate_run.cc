@@ -94,6 +94,10 @@ void Describe(const FileAggregationReport& report, const AggregateFlags& flags,
   result.data["num_examples"] = report.num_examples;
   result.data["num_parameters"] = report.num_parameters;
   result.data["norm"] = report.norm;
+  result.data["rule_report"] = Json::object();
+  for (const auto& [name, value] : report.rule_report) {
+    result.data["rule_report"][name] = value;
+  }
   result.data["bytes_read"] = report.bytes_read;
   result.data["seconds"] = report.seconds;
   result.data["updates"] = Json::array();
@@ -174,7 +178,10 @@ absl::Status RunAggregate(const AggregateFlags& flags, CommandContext& context,
   options.output = flags.output;
   options.strict = flags.strict;
   options.state = flags.state;
-  options.optimizer_text = PrintToml(optimizer_table, /*with_origins=*/false);
+  ConfigTable settings;
+  settings.Set("aggregator", ConfigValue(rule_table));
+  settings.Set("optimizer", ConfigValue(optimizer_table));
+  options.settings_text = PrintToml(settings, /*with_origins=*/false);
   options.stop = &context.stop;
   options.logger = &context.terminal;
   options.progress = [&context, start = absl::Now()](int64_t done,

@@ -1,6 +1,7 @@
 #include "fedlb/plugin.h"
 
 #include "aggregation/bulyan.h"
+#include "aggregation/centered_clipping.h"
 #include "aggregation/dp_mean.h"
 #include "aggregation/fednova.h"
 #include "aggregation/fltrust.h"
@@ -23,6 +24,7 @@ void RegisterComponents(PluginRegistrar& registrar) {
   registrar.Add<Bulyan>();
   registrar.Add<GeometricMedian>();
   registrar.Add<NormClipping>();
+  registrar.Add<CenteredClipping>();
   registrar.Add<FlTrust>();
   registrar.Add<DpMean>();
 }

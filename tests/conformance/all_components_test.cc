@@ -98,7 +98,8 @@ void AllowAggregator(const ComponentEntry& entry,
     deviations.min_clients = 7;  // 4 f + 3
   } else if (entry.name == "fltrust") {
     deviations.min_clients = 2;  // the trusted one and another
-  } else if (entry.name == "norm_clipping" || entry.name == "dp_mean") {
+  } else if (entry.name == "norm_clipping" || entry.name == "dp_mean" ||
+             entry.name == "centered_clipping") {
     deviations.fixed_point = false;  // longer updates are shortened
   }
 }

@@ -528,7 +528,7 @@ TEST_F(BaseTest, ABaseMustBeWeights) {
 TEST_F(BaseTest, MomentumLivesInTheState) {
   AddValue(1, "delta", 1);
   options_.state = folder_ / "state.safetensors";
-  options_.optimizer_text = "name = \"fedavgm\"\n";
+  options_.settings_text = "name = \"fedavgm\"\n";
   options_.output = options_.base;
   for (const double expected : {11.0, 12.5, 14.25}) {
     const auto mean = Make<aggregation::Mean>("");
@@ -549,7 +549,7 @@ TEST_F(BaseTest, MomentumLivesInTheState) {
   ASSERT_THAT(logger_.warnings, SizeIs(1));
   EXPECT_THAT(logger_.warnings[0], HasSubstr("belongs to other weights"));
 
-  options_.optimizer_text = "name = \"fedadam\"\n";
+  options_.settings_text = "name = \"fedadam\"\n";
   absl::Status status = AggregateFiles(options_, *mean, *momentum, report_);
   EXPECT_EQ(FailureOf(status), Failure::kConfig);
   EXPECT_THAT(std::string(status.message()), HasSubstr("fedavgm"));

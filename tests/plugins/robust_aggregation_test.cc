@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "aggregation/bulyan.h"
+#include "aggregation/centered_clipping.h"
 #include "aggregation/fltrust.h"
 #include "aggregation/geometric_median.h"
 #include "aggregation/krum.h"
@@ -27,6 +28,7 @@ namespace fedlb {
 namespace {
 
 using aggregation::Bulyan;
+using aggregation::CenteredClipping;
 using aggregation::CoordinateMedian;
 using aggregation::FlTrust;
 using aggregation::GeometricMedian;
@@ -208,8 +210,30 @@ TEST(NormClippingTest, ScalesLongUpdatesDown) {
               Pointwise(DoubleNear(1e-15), {2.0, 2.0}));
 }
 
-// g_0 = (1, 0) trusts (3, 4) with 0.6, (0, 2) and (-5, 0) not at all, and (2, 0)
-// with 1: (0.6 (0.6, 0.8) + (1, 0)) / 1.6.
+// From 0: (3, 4) is cut to (0.6, 0.8) and (0, 0.5) counts whole: (0.3, 0.65).
+// From there (2.7, 3.35) is of length 4.30 and (-0.3, -0.15) of 0.34.
+TEST(CenteredClippingTest, MovesByClippedDistances) {
+  EXPECT_THAT(AggregateOf<CenteredClipping>("", {{3, 4}, {0, 0.5}}),
+              Pointwise(DoubleNear(1e-12), {0.3, 0.65}));
+  const double length = std::hypot(2.7, 3.35);
+  const std::vector<double> second = {0.3 + (2.7 / length - 0.3) / 2,
+                                      0.65 + (3.35 / length - 0.15) / 2};
+  EXPECT_THAT(
+      AggregateOf<CenteredClipping>("iterations = 2", {{3, 4}, {0, 0.5}}),
+      Pointwise(DoubleNear(1e-12), second));
+  // The next round begins where this one ended, here and after a restart.
+  const auto rule = Make<CenteredClipping>("");
+  ASSERT_TRUE(TryAggregate(*rule, {{3, 4}, {0, 0.5}}, at::kDouble).ok());
+  const auto resumed = Make<CenteredClipping>("");
+  ASSERT_TRUE(resumed->LoadState(rule->SaveState()).ok());
+  for (CenteredClipping* next : {rule.get(), resumed.get()}) {
+    EXPECT_THAT(*TryAggregate(*next, {{3, 4}, {0, 0.5}}, at::kDouble),
+                Pointwise(DoubleNear(1e-12), second));
+  }
+}
+
+// g_0 = (1, 0) trusts (3, 4) with 0.6, (0, 2) and (-5, 0) not at all, and (2,
+// 0) with 1: (0.6 (0.6, 0.8) + (1, 0)) / 1.6.
 TEST(FlTrustTest, CountsWhoPointsTheTrustedWay) {
   EXPECT_THAT(
       AggregateOf<FlTrust>("", {{1, 0}, {3, 4}, {0, 2}, {-5, 0}, {2, 0}}),

@@ -49,11 +49,11 @@ struct FileAggregationOptions {
   std::string output;
   // Any update that has to be left out is an error, and nothing is written.
   bool strict = false;
-  // The optimizer's memory from call to call; need not be there yet. Empty: it
-  // has none.
+  // What optimizer and rule remember from call to call; need not be there yet.
+  // Empty: they remember nothing.
   std::string state;
-  // Names the optimizer and its settings; a state of another is refused.
-  std::string optimizer_text;
+  // Names both and their settings; a state of others is refused.
+  std::string settings_text;
   const std::atomic<int>* stop = nullptr;  // may be null
   // Bytes read of those to be read; may be empty.
   std::function<void(int64_t done, int64_t total)> progress;
@@ -85,6 +85,7 @@ struct FileAggregationReport {
   int64_t num_parameters = 0;  // columns
   double norm = 0;             // of the aggregate
   int64_t round = 0;           // calls that the state has seen, this one too
+  ScalarMap rule_report;       // what the rule says of the rounds so far
   int64_t bytes_read = 0;
   double seconds = 0;
 };

@@ -41,8 +41,9 @@ constexpr char kStateKind[] = "server_state";
 constexpr char kExamplesKey[] = "fedlb.num_examples";
 constexpr char kStateKey[] = "fedlb.server_state";
 constexpr char kOptimizerOwner[] = "optimizer";
+constexpr char kRuleOwner[] = "aggregator";
 
-// The optimizer's memory between two calls.
+// What is remembered between two calls.
 struct ServerState {
   int64_t round = 0;
   // Of the weights that the last call wrote.
@@ -50,11 +51,12 @@ struct ServerState {
 };
 
 absl::StatusOr<ServerState> ReadServerState(
-    const FileAggregationOptions& options, Optimizer& optimizer) {
+    const FileAggregationOptions& options, Aggregator& rule,
+    Optimizer& optimizer) {
   FEDLB_ASSIGN_OR_RETURN(const SafetensorsFile file,
                          ReadSafetensors(options.state));
   ServerState state;
-  std::string made_with = options.optimizer_text;
+  std::string made_with = options.settings_text;
   const absl::Status status =
       CatchAsStatus("reading it", [&]() -> absl::Status {
         const auto stored = file.metadata.find(kStateKey);
@@ -64,12 +66,13 @@ absl::StatusOr<ServerState> ReadServerState(
         const json text = json::parse(stored->second);
         state.round = text.at("round").get<int64_t>();
         state.weights_sha256 = text.at("weights_sha256").get<std::string>();
-        made_with = text.at("optimizer").get<std::string>();
-        if (made_with != options.optimizer_text) {
+        made_with = text.at("settings").get<std::string>();
+        if (made_with != options.settings_text) {
           return absl::OkStatus();
         }
         FEDLB_ASSIGN_OR_RETURN(StateReader reader,
                                StateReader::Create(file, text));
+        FEDLB_RETURN_IF_ERROR(rule.LoadState(reader.Take(kRuleOwner)));
         return optimizer.LoadState(reader.Take(kOptimizerOwner));
       });
   if (FailureOf(status) == Failure::kOutOfMemory) {
@@ -79,23 +82,24 @@ absl::StatusOr<ServerState> ReadServerState(
     return InputFileError(absl::StrCat("cannot use the state ", options.state,
                                        ": ", status.message()));
   }
-  if (made_with != options.optimizer_text) {
+  if (made_with != options.settings_text) {
     return ConfigError(
-        absl::StrCat(options.state, " was made with another optimizer:\n",
-                     made_with, "now it is\n", options.optimizer_text,
+        absl::StrCat(options.state, " was made with other settings:\n",
+                     made_with, "now they are\n", options.settings_text,
                      "name another file with --state to begin anew"));
   }
   return state;
 }
 
 absl::Status WriteServerState(const FileAggregationOptions& options,
-                              const ServerState& state,
+                              const ServerState& state, const Aggregator& rule,
                               const Optimizer& optimizer) {
   SafetensorsFile file;
   StateWriter writer(file);
   writer.Write(kOptimizerOwner, optimizer.SaveState());
+  writer.Write(kRuleOwner, rule.SaveState());
   json text = {{"round", state.round},
-               {"optimizer", options.optimizer_text},
+               {"settings", options.settings_text},
                {"weights_sha256", state.weights_sha256}};
   writer.WriteScalarsTo(text);
   file.metadata[kKindKey] = kStateKind;
@@ -457,6 +461,7 @@ absl::Status RunRound(const FileAggregationOptions& options, Aggregator& rule,
     }
   }
   FEDLB_ASSIGN_OR_RETURN(at::Tensor aggregate, round.Run());
+  report.rule_report = rule.Report();
   if (options.strict) {
     FEDLB_RETURN_IF_ERROR(FirstRejection(set));
   }
@@ -482,7 +487,7 @@ absl::Status RunRound(const FileAggregationOptions& options, Aggregator& rule,
     return absl::OkStatus();
   }
   state.weights_sha256 = DigestOf(result);
-  return WriteServerState(options, state, optimizer);
+  return WriteServerState(options, state, rule, optimizer);
 }
 
 absl::Status Aggregate(const FileAggregationOptions& options, Aggregator& rule,
@@ -494,7 +499,7 @@ absl::Status Aggregate(const FileAggregationOptions& options, Aggregator& rule,
   }
   ServerState state;
   if (!options.state.empty() && access(options.state.c_str(), F_OK) == 0) {
-    FEDLB_ASSIGN_OR_RETURN(state, ReadServerState(options, optimizer));
+    FEDLB_ASSIGN_OR_RETURN(state, ReadServerState(options, rule, optimizer));
     if (base.has_value() && DigestOf(base->file()) != state.weights_sha256) {
       options.logger->Warning(
           absl::StrCat(options.state, " belongs to other weights than ",
