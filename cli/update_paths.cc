@@ -1,11 +1,13 @@
 #include "update_paths.h"
 
 #include <glob.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/container/flat_hash_set.h"
@@ -83,9 +85,11 @@ absl::StatusOr<std::vector<std::string>> ExpandPaths(
   if (paths.empty()) {
     return InputFileError("standard input names no files");
   }
-  absl::flat_hash_set<std::string> seen;
+  absl::flat_hash_set<std::pair<dev_t, ino_t>> seen;
   for (const std::string& path : paths) {
-    if (!seen.insert(path).second) {
+    struct stat file;
+    if (stat(path.c_str(), &file) == 0 &&
+        !seen.emplace(file.st_dev, file.st_ino).second) {
       return UsageError(absl::StrCat(path,
                                      " is named twice; an update counts "
                                      "once"));

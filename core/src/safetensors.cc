@@ -1,7 +1,6 @@
 #include "fedlb/safetensors.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 
 #include <ATen/ops/empty.h>
@@ -20,7 +19,6 @@
 namespace fedlb {
 namespace {
 
-constexpr uint64_t kLengthBytes = 8;
 // A block is hashed while it is in the cache.
 constexpr uint64_t kBlockBytes = 256 << 10;
 
@@ -36,10 +34,8 @@ absl::StatusOr<at::Tensor> ReadTensor(const SafetensorsEntry& entry,
     FEDLB_RETURN_IF_ERROR(read(at, block, size));
     digests.Update(block, size);
   }
-  // LibTorch loads these bytes as bool, for which only two values exist.
   if (entry.dtype == at::kBool &&
-      std::any_of(target, target + (entry.end - entry.begin),
-                  [](char value) { return value != 0 && value != 1; })) {
+      !AreBooleans(target, entry.end - entry.begin)) {
     return absl::DataLossError(absl::StrCat("tensor ", Quoted(entry.name),
                                             " holds booleans beyond 0 and 1"));
   }
@@ -200,7 +196,8 @@ absl::StatusOr<Image> MakeImage(const SafetensorsFile& file,
 
   const uint64_t length = header.size();
   Image image;
-  image.preamble.append(reinterpret_cast<const char*>(&length), kLengthBytes);
+  image.preamble.append(reinterpret_cast<const char*>(&length),
+                        kSafetensorsLengthBytes);
   image.preamble.append(header);
   image.tensors = std::move(tensors);
   return image;

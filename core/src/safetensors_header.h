@@ -16,6 +16,8 @@
 
 namespace fedlb {
 
+// Of the number that says how long the header is.
+inline constexpr uint64_t kSafetensorsLengthBytes = 8;
 inline constexpr uint64_t kMaxSafetensorsHeaderBytes = 16 << 20;
 // Of tensors, and of keys of metadata.
 inline constexpr size_t kMaxSafetensorsEntries = 100'000;
@@ -45,6 +47,9 @@ absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(absl::string_view text,
 
 // Null for a type that the format lacks.
 const char* SafetensorsDtypeName(at::ScalarType dtype);
+
+// LibTorch loads bytes as bool, for which only two values exist.
+bool AreBooleans(const char* bytes, size_t size);
 
 // Text from outside, fit for a message.
 std::string Quoted(absl::string_view text);

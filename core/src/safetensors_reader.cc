@@ -15,8 +15,6 @@
 namespace fedlb {
 namespace {
 
-constexpr uint64_t kLengthBytes = 8;
-
 absl::Status ReadFully(int fd, uint64_t offset, char* target, size_t size) {
   while (size > 0) {
     const ssize_t count = pread(fd, target, size, static_cast<off_t>(offset));
@@ -43,15 +41,15 @@ absl::Status CannotRead(absl::string_view path, absl::string_view reason) {
 
 absl::StatusOr<SafetensorsPreamble> ReadSafetensorsPreamble(uint64_t file_size,
                                                             ReadBytes read) {
-  if (file_size < kLengthBytes) {
+  if (file_size < kSafetensorsLengthBytes) {
     return absl::DataLossError(
         absl::StrCat("a file of ", file_size, " bytes has no header length"));
   }
-  std::array<char, kLengthBytes> length_bytes;
-  FEDLB_RETURN_IF_ERROR(read(0, length_bytes.data(), kLengthBytes));
+  std::array<char, kSafetensorsLengthBytes> length_bytes;
+  FEDLB_RETURN_IF_ERROR(read(0, length_bytes.data(), kSafetensorsLengthBytes));
   uint64_t length = 0;
-  std::memcpy(&length, length_bytes.data(), kLengthBytes);
-  if (length > file_size - kLengthBytes) {
+  std::memcpy(&length, length_bytes.data(), kSafetensorsLengthBytes);
+  if (length > file_size - kSafetensorsLengthBytes) {
     return absl::DataLossError(absl::StrCat("a header of ", length,
                                             " bytes in a file of ", file_size));
   }
@@ -60,9 +58,9 @@ absl::StatusOr<SafetensorsPreamble> ReadSafetensorsPreamble(uint64_t file_size,
         "a header of ", length, " bytes, over ", kMaxSafetensorsHeaderBytes));
   }
   std::string text(length, '\0');
-  FEDLB_RETURN_IF_ERROR(read(kLengthBytes, text.data(), length));
+  FEDLB_RETURN_IF_ERROR(read(kSafetensorsLengthBytes, text.data(), length));
   SafetensorsPreamble preamble;
-  preamble.data_offset = kLengthBytes + length;
+  preamble.data_offset = kSafetensorsLengthBytes + length;
   FEDLB_ASSIGN_OR_RETURN(
       preamble.header,
       ParseSafetensorsHeader(text, file_size - preamble.data_offset));

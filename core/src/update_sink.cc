@@ -135,6 +135,11 @@ absl::Status UpdateSink::CheckUpdate(int64_t slot, const Update& update) const {
         absl::StrCat("claims ", update.num_examples, " examples; 1 to ",
                      gate_.max_examples, " are allowed"));
   }
+  constexpr int64_t kMostLocalSteps = int64_t{1} << 31;
+  if (update.local_steps < 0 || update.local_steps > kMostLocalSteps) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("claims ", update.local_steps, " local steps"));
+  }
   const auto parameters = update.groups.find(kParametersGroup);
   if (parameters == update.groups.end()) {
     return absl::InvalidArgumentError("update without parameters");

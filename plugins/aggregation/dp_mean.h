@@ -31,7 +31,9 @@ struct DpMeanOptions {
 // covers: parameters, not buffers such as running means, nor metrics. What the
 // epsilon of Report() supposes: clients take part at random, each on its own
 // and with probability `sampling_rate` (1: in every round), and the seed of the
-// run stays secret. Samplers with a fixed cohort come close to that, no more.
+// run stays secret. Samplers with a
+// fixed cohort come close to that, no more. As n is the number of updates that
+// came, and not the expected one, that number counts as known.
 class DpMean final : public Aggregator {
  public:
   using Options = DpMeanOptions;

@@ -8,6 +8,11 @@
 #include "fedlb/status.h"
 
 namespace fedlb::aggregation {
+namespace {
+
+constexpr double kLargestRatio = 1e7;
+
+}  // namespace
 
 ParamSchema<FlTrustOptions> FlTrust::Schema() {
   return ParamSchema<Options>().Add(
@@ -60,12 +65,18 @@ absl::StatusOr<RowCombination> FlTrust::DoChoose(
     if (k == trusted || !(own > 0) || !(other > 0)) {
       continue;
     }
+    // Of lengths further apart, rounding decides over the angle.
+    const double ratio = std::sqrt(own / other);
+    if (!(ratio < kLargestRatio && 1 / ratio < kLargestRatio)) {
+      continue;
+    }
     // |a - b|^2 = |a|^2 + |b|^2 - 2 |a| |b| cos
-    const double cosine = (own + other - squared_distances[trusted][k]) /
-                          (2 * std::sqrt(own) * std::sqrt(other));
+    const double cosine =
+        std::min(1.0, (own + other - squared_distances[trusted][k]) /
+                          (2 * std::sqrt(own) * std::sqrt(other)));
     if (cosine > 0) {
       sum.rows.push_back(k);
-      sum.weights.push_back(cosine * std::sqrt(own / other));
+      sum.weights.push_back(cosine * ratio);
       trust += cosine;
     }
   }

@@ -21,7 +21,8 @@ struct FlTrustOptions {
 // Bootstrapping", NDSS 2021. The server's own update g_0, from a small clean
 // set of examples, is that of the trusted client here; it must be in every
 // round. Every other update g_k is scaled to the length of g_0 and weighs
-// max(0, cos(g_k, g_0)). Where nobody points the way of g_0 the aggregate is 0.
+// max(0, cos(g_k, g_0)); one ten million times longer or shorter weighs 0.
+// Where nobody points the way of g_0 the aggregate is 0.
 class FlTrust final : public RowRule {
  public:
   using Options = FlTrustOptions;

@@ -103,6 +103,9 @@ absl::Status Attack::SendLittle(const RoundTask& task, Update& update,
     const double rounds = static_cast<double>(task.round) -
                           (*FindKept(state, kSeenRound))[0].item<double>();
     const double rate = update.kind == Update::Kind::kGradient ? -task.lr : 1.0;
+    if (rate == 0) {
+      return absl::OkStatus();  // the weights tell nothing
+    }
     for (size_t i = 0; i < update.parameters().size(); ++i) {
       at::Tensor& parameter = update.parameters()[i];
       const at::Tensor mean =

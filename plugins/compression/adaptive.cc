@@ -1,9 +1,11 @@
 #include "compression/adaptive.h"
 
 #include <string>
+#include <utility>
 
 #include <ATen/core/Tensor.h>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "compression/tensor_codec.h"
 #include "fedlb/registry.h"
@@ -18,6 +20,30 @@ namespace {
 // over clients is in the metrics.
 constexpr char kMild[] = "compressor.mild";
 constexpr char kCritical[] = "critical";
+constexpr char kMildPrefix[] = "mild/";
+constexpr char kStrongPrefix[] = "strong/";
+
+// What one of the two remembers: the residual, which both share, and under its
+// prefix what is its own.
+ComponentState StateOf(const std::string& prefix, const ComponentState& both) {
+  ComponentState own;
+  for (const auto& [name, tensors] : both.tensors) {
+    if (name == kResidual) {
+      own.tensors[name] = tensors;
+    } else if (absl::StartsWith(name, prefix)) {
+      own.tensors[name.substr(prefix.size())] = tensors;
+    }
+  }
+  return own;
+}
+
+void KeepState(const std::string& prefix, ComponentState own,
+               ComponentState& both) {
+  for (auto& [name, tensors] : own.tensors) {
+    both.tensors[name == kResidual ? name : absl::StrCat(prefix, name)] =
+        std::move(tensors);
+  }
+}
 
 absl::StatusOr<std::unique_ptr<Compressor>> CreateNested(
     const char* key, ConfigTable table, double ratio,
@@ -81,7 +107,7 @@ absl::StatusOr<std::unique_ptr<Adaptive>> Adaptive::Create(
 absl::StatusOr<bool> Adaptive::KeepsEnough(
     const Update& update, const ComponentState& residual) const {
   Update trial = update;
-  ComponentState trial_residual = residual;
+  ComponentState trial_residual = StateOf(kStrongPrefix, residual);
   FEDLB_RETURN_IF_ERROR(strong_->Compress(trial, trial_residual));
   TensorLayout layout;
   for (const at::Tensor& tensor : update.parameters()) {
@@ -109,7 +135,11 @@ absl::Status Adaptive::Compress(Update& update,
     mild = !enough;
   }
   update.scalars[kMild] = mild ? 1 : 0;
-  return (mild ? mild_ : strong_)->Compress(update, residual);
+  const std::string prefix = mild ? kMildPrefix : kStrongPrefix;
+  ComponentState own = StateOf(prefix, residual);
+  FEDLB_RETURN_IF_ERROR((mild ? mild_ : strong_)->Compress(update, own));
+  KeepState(prefix, std::move(own), residual);
+  return absl::OkStatus();
 }
 
 absl::Status Adaptive::Decompress(const TensorLayout& layout,

@@ -5,12 +5,10 @@
 
 #include <cstdint>
 #include <memory>
-#include <vector>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "compression/quantization.h"
-#include "compression/tensor_codec.h"
+#include "compression/quantizing_codec.h"
 #include "fedlb/param_schema.h"
 
 namespace fedlb::compression {
@@ -23,7 +21,7 @@ struct Int8Options {
 
 // The largest magnitude of a bucket is 127, and the rest is in proportion. To
 // the nearest is the smaller error; at random is unbiased.
-class Int8 final : public TensorCodec {
+class Int8 final : public QuantizingCodec {
  public:
   using Options = Int8Options;
   static constexpr char kName[] = "int8";
@@ -37,17 +35,11 @@ class Int8 final : public TensorCodec {
 
  private:
   Int8(const Options& options, uint64_t seed)
-      : TensorCodec(kName, options.error_feedback, seed), options_(options) {}
-
-  absl::StatusOr<TensorList> Encode(const std::vector<Source>& tensors,
-                                    const CodecKey& key,
-                                    ComponentState& state) const override;
-  absl::Status Decode(const TensorList& encoded, const CodecKey& key,
-                      const std::vector<Target>& tensors) const override;
-
-  Quantization quantization() const;
-
-  const Options options_;
+      : QuantizingCodec(kName, options.error_feedback, seed,
+                        {.scale = Quantization::Scale::kLargest,
+                         .rounding = options.rounding,
+                         .levels = 127,
+                         .bucket = options.bucket}) {}
 };
 
 }  // namespace fedlb::compression

@@ -5,12 +5,10 @@
 
 #include <cstdint>
 #include <memory>
-#include <vector>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "compression/quantization.h"
-#include "compression/tensor_codec.h"
+#include "compression/quantizing_codec.h"
 #include "fedlb/param_schema.h"
 
 namespace fedlb::compression {
@@ -25,7 +23,7 @@ struct QsgdOptions {
 // Quantization and Encoding", NeurIPS 2017, section 3.1, with codes of a fixed
 // length: 2 bits for one level, 4 up to 7, 8 up to 127. A bucket of zeros stays
 // one.
-class Qsgd final : public TensorCodec {
+class Qsgd final : public QuantizingCodec {
  public:
   using Options = QsgdOptions;
   static constexpr char kName[] = "qsgd";
@@ -39,17 +37,11 @@ class Qsgd final : public TensorCodec {
 
  private:
   Qsgd(const Options& options, uint64_t seed)
-      : TensorCodec(kName, options.error_feedback, seed), options_(options) {}
-
-  absl::StatusOr<TensorList> Encode(const std::vector<Source>& tensors,
-                                    const CodecKey& key,
-                                    ComponentState& state) const override;
-  absl::Status Decode(const TensorList& encoded, const CodecKey& key,
-                      const std::vector<Target>& tensors) const override;
-
-  Quantization quantization() const;
-
-  const Options options_;
+      : QuantizingCodec(kName, options.error_feedback, seed,
+                        {.scale = Quantization::Scale::kNorm,
+                         .rounding = Rounding::kStochastic,
+                         .levels = options.levels,
+                         .bucket = options.bucket}) {}
 };
 
 }  // namespace fedlb::compression

@@ -5,9 +5,11 @@
 #include <bit>
 #include <cmath>
 #include <cstddef>
+#include <utility>
 
 #include <ATen/ops/empty.h>
 
+#include "absl/strings/str_cat.h"
 #include "compression/target_clones.h"
 #include "fedlb/random.h"
 #include "fedlb/status.h"
@@ -61,9 +63,8 @@ FEDLB_CLONES void RoundNearest(const float* values, int64_t count, float factor,
   }
 }
 
-// The same, rounded down after a number in [0, 1) has been added: that many
-// times up as the value is above the code below. The numbers come from their
-// place and the key (C. Wellons, "lowbias32").
+// The same, rounded up as often as the value is above the code below. The
+// random numbers come from their place and the key (C. Wellons, "lowbias32").
 FEDLB_CLONES void RoundStochastic(const float* values, int64_t count,
                                   float factor, float levels, uint32_t key,
                                   uint32_t place, int8_t* codes) {
@@ -79,9 +80,9 @@ FEDLB_CLONES void RoundStochastic(const float* values, int64_t count,
     const float scaled = values[i] * factor;
     const float high = scaled < levels ? scaled : levels;
     const float clamped = high > -levels ? high : -levels;
-    // Truncation is rounding down where nothing is negative.
-    codes[i] = static_cast<int8_t>(
-        static_cast<int32_t>(clamped + uniform + 128.0F) - 128);
+    const float below = std::floor(clamped);
+    const int32_t up = uniform < clamped - below ? 1 : 0;
+    codes[i] = static_cast<int8_t>(static_cast<int32_t>(below) + up);
   }
 }
 
@@ -151,8 +152,12 @@ float ScaleOf(const Quantization& quantization, const float* values,
     squares += value * value;
   }
   const double mean = sum / static_cast<double>(count);
-  const double variance =
-      std::max(0.0, squares / static_cast<double>(count) - mean * mean);
+  const double variance = squares / static_cast<double>(count) - mean * mean;
+  // Equal values have none but for rounding, and infinite ones none at all.
+  constexpr double kRounding = 1e-12;
+  if (!(variance > kRounding * squares / static_cast<double>(count))) {
+    return largest;
+  }
   return std::min(largest,
                   static_cast<float>(quantization.clip * std::sqrt(variance)));
 }
@@ -192,6 +197,12 @@ std::pair<int64_t, int64_t> SizesOf(const Quantization& quantization,
 }
 
 }  // namespace
+
+absl::Status CheckBucket(int64_t bucket) {
+  return bucket % 4 == 0 ? absl::OkStatus()
+                         : ConfigError(absl::StrCat("bucket = ", bucket,
+                                                    " is not a multiple of 4"));
+}
 
 TensorList Quantize(const Quantization& quantization, const CodecKey& key,
                     const std::vector<Source>& tensors) {

@@ -35,15 +35,13 @@ class SignSgd final : public TensorCodec {
 
  private:
   SignSgd(const Options& options, uint64_t seed)
-      : TensorCodec(kName, options.error_feedback, seed), options_(options) {}
+      : TensorCodec(kName, options.error_feedback, seed) {}
 
   absl::StatusOr<TensorList> Encode(const std::vector<Source>& tensors,
                                     const CodecKey& key,
                                     ComponentState& state) const override;
   absl::Status Decode(const TensorList& encoded, const CodecKey& key,
                       const std::vector<Target>& tensors) const override;
-
-  const Options options_;
 };
 
 }  // namespace fedlb::compression

@@ -16,24 +16,4 @@ absl::StatusOr<std::unique_ptr<TernGrad>> TernGrad::Create(
   return std::unique_ptr<TernGrad>(new TernGrad(options, context.seed));
 }
 
-Quantization TernGrad::quantization() const {
-  return {.scale = Quantization::Scale::kClippedLargest,
-          .rounding = Rounding::kStochastic,
-          .levels = 1,
-          .bucket = 0,
-          .clip = options_.clip};
-}
-
-absl::StatusOr<TensorList> TernGrad::Encode(const std::vector<Source>& tensors,
-                                            const CodecKey& key,
-                                            ComponentState& /*state*/) const {
-  return Quantize(quantization(), key, tensors);
-}
-
-absl::Status TernGrad::Decode(const TensorList& encoded,
-                              const CodecKey& /*key*/,
-                              const std::vector<Target>& tensors) const {
-  return Dequantize(quantization(), encoded, tensors);
-}
-
 }  // namespace fedlb::compression

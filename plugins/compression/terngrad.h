@@ -5,12 +5,10 @@
 
 #include <cstdint>
 #include <memory>
-#include <vector>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "compression/quantization.h"
-#include "compression/tensor_codec.h"
+#include "compression/quantizing_codec.h"
 #include "fedlb/param_schema.h"
 
 namespace fedlb::compression {
@@ -24,7 +22,7 @@ struct TernGradOptions {
 // Distributed Deep Learning", NeurIPS 2017: each tensor is clipped at `clip`
 // standard deviations, s is the largest magnitude that is left, and a value v
 // becomes sign(v) s with probability |v| / s. Unbiased but for the clipping.
-class TernGrad final : public TensorCodec {
+class TernGrad final : public QuantizingCodec {
  public:
   using Options = TernGradOptions;
   static constexpr char kName[] = "terngrad";
@@ -37,17 +35,12 @@ class TernGrad final : public TensorCodec {
 
  private:
   TernGrad(const Options& options, uint64_t seed)
-      : TensorCodec(kName, options.error_feedback, seed), options_(options) {}
-
-  absl::StatusOr<TensorList> Encode(const std::vector<Source>& tensors,
-                                    const CodecKey& key,
-                                    ComponentState& state) const override;
-  absl::Status Decode(const TensorList& encoded, const CodecKey& key,
-                      const std::vector<Target>& tensors) const override;
-
-  Quantization quantization() const;
-
-  const Options options_;
+      : QuantizingCodec(kName, options.error_feedback, seed,
+                        {.scale = Quantization::Scale::kClippedLargest,
+                         .rounding = Rounding::kStochastic,
+                         .levels = 1,
+                         .bucket = 0,
+                         .clip = options.clip}) {}
 };
 
 }  // namespace fedlb::compression

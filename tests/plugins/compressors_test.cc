@@ -369,6 +369,48 @@ TEST(QuantizationTest, ZerosAndTinyNumbersStayFinite) {
   }
 }
 
+// A code beyond the last level would come back with the other sign.
+TEST(QuantizationTest, TheLargestValueStaysWhatItIs) {
+  const Values ones(3'000'000, 1.0F);
+  EXPECT_THAT(ValuesOf(Travelled(*Make<Int8>("rounding = 'stochastic'"),
+                                 UpdateOf({ones}))[0]),
+              Each(1.0F));
+  // A tensor whose values are equal has no standard deviation to be clipped at.
+  EXPECT_THAT(ValuesOf(Travelled(*Make<TernGrad>(""), UpdateOf({ones}))[0]),
+              Each(1.0F));
+  EXPECT_THAT(ValuesOf(Travelled(*Make<TernGrad>(""), UpdateOf({{-3}}))[0]),
+              ElementsAre(-3));
+}
+
+TEST(QuantizationTest, NothingComesOfZero) {
+  const Values zeros(3'000'000, 0.0F);
+  EXPECT_THAT(ValuesOf(Travelled(*Make<Qsgd>(""), UpdateOf({zeros}))[0]),
+              Each(0.0F));
+}
+
+// Buckets end with a byte, or their codes would run into each other.
+TEST(QuantizationTest, BucketsAreMultiplesOfFour) {
+  EXPECT_EQ(FailureOf(TryMake<Qsgd>("levels = 7\nbucket = 5").status()),
+            Failure::kConfig);
+  EXPECT_FALSE(TryMake<Int8>("bucket = 1025").ok());
+  EXPECT_FALSE(TryMake<Int8>("bucket = 4611686018427387904").ok());
+}
+
+// What is not finite must not arrive as something finite.
+TEST(QuantizationTest, InfinitiesDoNotPass) {
+  const Values values = {1, HUGE_VALF, 2, 3};
+  const auto arrives_finite = [&values](const Compressor& compressor) {
+    const Values sent = ValuesOf(Travelled(compressor, UpdateOf({values}))[0]);
+    return std::all_of(sent.begin(), sent.end(),
+                       [](float value) { return std::isfinite(value); });
+  };
+  EXPECT_FALSE(arrives_finite(*Make<Int8>("")));
+  EXPECT_FALSE(arrives_finite(*Make<Qsgd>("")));
+  EXPECT_FALSE(arrives_finite(*Make<TernGrad>("")));
+  EXPECT_FALSE(arrives_finite(*Make<SignSgd>("")));
+  EXPECT_FALSE(arrives_finite(*Make<TopK>("ratio = 0.25")));
+}
+
 TEST(Int8Test, IsOffByHalfAStepAtMost) {
   const Values values = RandomValues(3000, 4);
   const Values sent =
@@ -486,6 +528,7 @@ class AdaptiveTest : public ::testing::Test {
   AdaptiveTest() {
     PluginRegistrar registrar;
     registrar.Add<TopK>();
+    registrar.Add<PowerSgd>();
     registrar.Add<Adaptive>();
     EXPECT_TRUE(
         registry_.Add({.name = "test"}, std::move(registrar.entries())).ok());
@@ -533,6 +576,20 @@ TEST_F(AdaptiveTest, IsMildWhereMuchWouldBeLost) {
   EXPECT_THAT(ValuesOf(Travelled(*compressor, Critical({2, 2, 2, 1}, true),
                                  residual)[0]),
               ElementsAre(0, 0, 0, 5));
+}
+
+// Each has factors of its own rank.
+TEST_F(AdaptiveTest, BothRememberWhatIsTheirs) {
+  const auto compressor = Make<Adaptive>(
+      "mild = {name = 'powersgd', rank = 4}\n"
+      "strong = {name = 'powersgd', rank = 1}",
+      context_);
+  ComponentState residual;
+  for (const bool critical : {true, false, true, false}) {
+    Update update = Critical(RandomValues(2400, 1), critical);
+    update.parameters()[0] = update.parameters()[0].reshape({40, 60});
+    Travelled(*compressor, std::move(update), residual);
+  }
 }
 
 TEST_F(AdaptiveTest, DoesNotContainItself) {

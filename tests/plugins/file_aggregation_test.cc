@@ -21,6 +21,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "aggregation/bulyan.h"
+#include "aggregation/dp_mean.h"
 #include "aggregation/fednova.h"
 #include "aggregation/geometric_median.h"
 #include "aggregation/krum.h"
@@ -388,6 +389,52 @@ TEST_F(FileAggregationTest, EveryDamageIsFound) {
   }
 }
 
+// Three bad files, each bad in another block: one pass finds all, one more
+// makes the aggregate.
+TEST_F(FileAggregationTest, OnePassFindsAllThatIsBad) {
+  AddCohort(2);
+  for (const int64_t place : {int64_t{0}, int64_t{20'000}, kWide - 1}) {
+    SafetensorsFile file = UpdateFileOf(1, 5);
+    file.tensors[3].second[place] = std::nanf("");
+    Add(file);
+  }
+  ASSERT_TRUE(RunMean().ok());
+  EXPECT_EQ(report_.num_accepted, 2);
+  EXPECT_EQ(report_.bytes_read % 7, 0);
+  const int64_t file_bytes = report_.bytes_read / 7;
+  EXPECT_NEAR(static_cast<double>(file_bytes), 4.0 * (kWide + 16) + 16, 64);
+}
+
+TEST_F(FileAggregationTest, ClaimsOfStepsAreBounded) {
+  AddCohort(2);
+  SafetensorsFile file = UpdateFileOf(1, 5);
+  file.metadata["fedlb.local_steps"] = "4611686018427387904";
+  Add(file);
+  file.metadata["fedlb.local_steps"] = "-1";
+  Add(file);
+  file.metadata.erase("fedlb.kind");
+  Add(file);
+  ASSERT_TRUE(RunMean().ok());
+  EXPECT_EQ(report_.num_accepted, 2);
+  EXPECT_THAT(report_.updates[3].rejected, HasSubstr("claims -1 local steps"));
+  EXPECT_THAT(report_.updates[4].rejected,
+              HasSubstr("does not say fedlb.kind"));
+}
+
+// Names that agree in their first 64 bytes are others all the same.
+TEST_F(FileAggregationTest, LongNamesAreComparedWhole) {
+  const std::string name(80, 'n');
+  for (const char* end : {"a", "b", "b"}) {
+    SafetensorsFile file;
+    file.tensors = {{name + end, at::full({2}, 1, at::kFloat)}};
+    file.metadata = {{"fedlb.kind", "delta"}};
+    Add(file);
+  }
+  ASSERT_TRUE(RunMean().ok());
+  EXPECT_FALSE(report_.updates[0].rejected.empty());
+  EXPECT_EQ(report_.num_accepted, 2);
+}
+
 TEST_F(FileAggregationTest, TheGateBoundsNormsAndCounts) {
   AddCohort(2);
   SafetensorsFile large = UpdateFileOf(3, 10);
@@ -558,6 +605,59 @@ TEST_F(BaseTest, MomentumLivesInTheState) {
   status = AggregateFiles(options_, *mean, *momentum, report_);
   EXPECT_EQ(FailureOf(status), Failure::kInputFile);
   EXPECT_THAT(std::string(status.message()), HasSubstr("is no state"));
+}
+
+// The order and the types of the base's tensors, and not those of the files,
+// are those of the state.
+TEST_F(BaseTest, TheStateDoesNotHangOnTheFiles) {
+  SafetensorsFile base;
+  base.tensors = {{"p", at::full({2}, 0, at::kFloat)},
+                  {"q", at::full({2}, 0, at::kFloat)}};
+  Write(options_.base, SerializeSafetensors(base).value());
+  options_.state = folder_ / "state.safetensors";
+  options_.output = options_.base;
+  const auto run = [this](const SafetensorsFile& update) {
+    options_.updates.clear();
+    Add(update);
+    const auto mean = Make<aggregation::Mean>("");
+    const auto momentum = Make<optim::FedAvgM>("lr = 1.0\nmomentum = 0.5");
+    const absl::Status status =
+        AggregateFiles(options_, *mean, *momentum, report_);
+    EXPECT_TRUE(status.ok()) << status;
+  };
+  SafetensorsFile update;
+  update.metadata = {{"fedlb.kind", "delta"}};
+  update.tensors = {{"q", at::full({2}, 1, at::kFloat)},
+                    {"p", at::full({2}, 10, at::kFloat)}};
+  run(update);
+  update.tensors = {{"p", at::full({2}, 10, at::kDouble)},
+                    {"q", at::full({2}, 1, at::kDouble)}};
+  run(update);
+  // 1 + 1.5, 10 + 15.
+  EXPECT_EQ(Result().Find("q")->select(0, 0).item<float>(), 2.5F);
+  EXPECT_EQ(Result().Find("p")->select(0, 0).item<float>(), 25);
+}
+
+TEST_F(BaseTest, ARuleWithAMemoryNeedsAState) {
+  AddValue(1, "delta", 1);
+  EXPECT_EQ(FailureOf(Run(*Make<aggregation::DpMean>(""))), Failure::kConfig);
+  options_.state = folder_ / "state.safetensors";
+  ASSERT_TRUE(Run(*Make<aggregation::DpMean>("")).ok());
+  const double once = report_.rule_report.at("epsilon");
+  ASSERT_TRUE(Run(*Make<aggregation::DpMean>("")).ok());
+  EXPECT_GT(report_.rule_report.at("epsilon"), once);
+}
+
+// 70,000 is more than half precision holds.
+TEST_F(BaseTest, WhatIsNotFiniteIsNotWritten) {
+  SafetensorsFile base;
+  base.tensors = {{"w", at::full({3}, 10, at::kHalf)}};
+  const std::string bytes = SerializeSafetensors(base).value();
+  Write(options_.base, bytes);
+  options_.output = options_.base;
+  AddValue(70'000, "delta", 1);
+  EXPECT_EQ(FailureOf(RunMean()), Failure::kDiverged);
+  EXPECT_EQ(Contents(options_.base), bytes);
 }
 
 TEST_F(BaseTest, AFullDiskLeavesTheBaseAsItIs) {

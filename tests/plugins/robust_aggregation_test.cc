@@ -242,6 +242,22 @@ TEST(FlTrustTest, CountsWhoPointsTheTrustedWay) {
               ElementsAre(0, 0));
 }
 
+// Far longer than the trusted one, so that rounding would decide over the
+// angle.
+TEST(FlTrustTest, HugeUpdatesAreNotTrusted) {
+  Rows rows = RandomRows(60, 700, 11);
+  for (size_t k = 2; k < rows.size(); ++k) {
+    for (double& x : rows[k]) {
+      x *= 1e20;
+    }
+  }
+  rows[1] = rows[0];
+  const std::vector<double> result = AggregateOf<FlTrust>("", rows);
+  for (size_t i = 0; i < result.size(); ++i) {
+    ASSERT_NEAR(result[i], rows[0][i], 1e-12);
+  }
+}
+
 TEST(FlTrustTest, NeedsTheTrustedClient) {
   const auto rule = Make<FlTrust>("trusted_client = 9");
   EXPECT_EQ(FailureOf(TryAggregate(*rule, {{1}, {2}}, at::kDouble).status()),

@@ -97,10 +97,11 @@ struct FileAggregationReport {
 //
 // Files are read block by block, each once, twice for rules that look at norms
 // or distances, and once more when files turn out to be bad. Memory does not
-// grow with the number of files, but for 16 KiB each, unless `rule` is no
-// RowRule and keeps updates itself. The result is bit by bit that of the rule
-// on updates in memory (but for last bits of what depends on norms and
-// distances), whatever the number of threads, which is LibTorch's.
+// grow with the number of files, but for 1,024 values and the header of each
+// (and rules that look at all pairs), unless `rule` is no RowRule and keeps
+// updates itself. The result is bit by bit that of the rule on updates in
+// memory (but for last bits of what depends on norms and distances), whatever
+// the number of threads, which is LibTorch's.
 //
 // An update whose file is damaged, whose tensors are not those of most files,
 // whose values are not all finite or whose claims go beyond the gate is left

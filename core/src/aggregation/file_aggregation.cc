@@ -4,14 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
-#include <memory>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
-#include <ATen/Dispatch.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
 #include <c10/core/ScalarType.h>
 #include <nlohmann/json.hpp>
 
@@ -35,10 +34,8 @@ using nlohmann::json;
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
-constexpr char kKindKey[] = "fedlb.kind";
 constexpr char kWeightsKind[] = "weights";
 constexpr char kStateKind[] = "server_state";
-constexpr char kExamplesKey[] = "fedlb.num_examples";
 constexpr char kStateKey[] = "fedlb.server_state";
 constexpr char kOptimizerOwner[] = "optimizer";
 constexpr char kRuleOwner[] = "aggregator";
@@ -102,9 +99,18 @@ absl::Status WriteServerState(const FileAggregationOptions& options,
                {"settings", options.settings_text},
                {"weights_sha256", state.weights_sha256}};
   writer.WriteScalarsTo(text);
-  file.metadata[kKindKey] = kStateKind;
+  file.metadata[kUpdateKindKey] = kStateKind;
   file.metadata[kStateKey] = text.dump();
   return WriteSafetensors(options.state, file);
+}
+
+absl::Status FirstRejection(UpdateSet& set) {
+  for (const FileUpdate& update : set.updates()) {
+    if (!update.rejected.ok()) {
+      return InputFileError(update.rejected.message());
+    }
+  }
+  return absl::OkStatus();
 }
 
 // Weights and the files of one round, all rows as T.
@@ -138,6 +144,9 @@ class FileRound {
   T* aggregate() { return aggregate_.template mutable_data_ptr<T>(); }
 
   absl::Status CheckEnough(size_t accepted) const {
+    if (options_.strict) {
+      FEDLB_RETURN_IF_ERROR(FirstRejection(set_));
+    }
     if (accepted > 0 && static_cast<int64_t>(accepted) >= rule_.min_updates()) {
       return absl::OkStatus();
     }
@@ -173,8 +182,14 @@ class FileRound {
           facts[i].squared_norm = looked.squared_norms[i];
         }
       }
-      FEDLB_ASSIGN_OR_RETURN(RowCombination combination,
-                             rule.Choose(facts, looked.squared_distances));
+      absl::StatusOr<RowCombination> chosen =
+          rule.Choose(facts, looked.squared_distances);
+      if (absl::IsInvalidArgument(chosen.status())) {
+        return InputFileError(absl::StrCat(chosen.status().message(),
+                                           " (client 0 is the first file, ",
+                                           options_.updates[0], ")"));
+      }
+      FEDLB_ASSIGN_OR_RETURN(RowCombination combination, std::move(chosen));
       const RowCombiner combiner(combination);
       request.pairs.clear();
       request.combiner = &combiner;
@@ -192,6 +207,7 @@ class FileRound {
   // before the rule sees it.
   absl::Status RunWhole() {
     passes_ = 2;
+    FEDLB_RETURN_IF_ERROR(CheckEnough(set_.Accepted().size()));
     FEDLB_RETURN_IF_ERROR(rule_.Begin(LayoutOf(set_.layout())));
     for (const size_t k : set_.Accepted()) {
       const RowCombiner copy(RowCombination{.rows = {0}, .weights = {1}});
@@ -330,7 +346,7 @@ class Base {
   static absl::StatusOr<Base> Read(const std::string& path) {
     Base base;
     FEDLB_ASSIGN_OR_RETURN(base.file_, ReadSafetensors(path));
-    const auto kind = base.file_.metadata.find(kKindKey);
+    const auto kind = base.file_.metadata.find(kUpdateKindKey);
     if (kind != base.file_.metadata.end() && kind->second != kWeightsKind) {
       return InputFileError(absl::StrCat("the base ", path, " holds a ",
                                          kind->second, ", not weights"));
@@ -344,6 +360,13 @@ class Base {
   }
 
   const SafetensorsHeader& header() const { return header_; }
+  bool HasDoubles(const ColumnLayout& layout) const {
+    return std::any_of(layout.specs().begin(), layout.specs().end(),
+                       [this](const TensorSpec& spec) {
+                         return file_.Find(spec.name)->scalar_type() ==
+                                at::kDouble;
+                       });
+  }
   const SafetensorsFile& file() const { return file_; }
 
   at::Tensor ToRow(const ColumnLayout& layout, at::ScalarType type) const {
@@ -365,7 +388,7 @@ class Base {
     }
     SafetensorsFile result;
     result.metadata = file_.metadata;
-    result.metadata[kKindKey] = kWeightsKind;
+    result.metadata[kUpdateKindKey] = kWeightsKind;
     for (const auto& [name, tensor] : file_.tensors) {
       const auto found = changed.find(name);
       result.tensors.emplace_back(name,
@@ -389,57 +412,69 @@ std::string DigestOf(const SafetensorsFile& file) {
   return Sha256Hex(tensors);
 }
 
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+
+// The tensors of a file that are no columns.
+absl::StatusOr<NamedTensors> OthersOf(const UpdateFile& file) {
+  NamedTensors others;
+  for (const SafetensorsEntry& entry : file.header().tensors) {
+    if (!c10::isFloatingType(entry.dtype)) {
+      FEDLB_ASSIGN_OR_RETURN(at::Tensor tensor, file.ReadOther(entry));
+      others.emplace_back(entry.name, std::move(tensor));
+    }
+  }
+  return others;
+}
+
 // An update that can be aggregated again. What is no column is the first
 // accepted file's.
 absl::StatusOr<SafetensorsFile> UpdateOf(UpdateSet& set, const at::Tensor& row,
                                          int64_t num_examples) {
   SafetensorsFile result;
-  result.metadata[kKindKey] = NameOf(set.kind());
-  result.metadata[kExamplesKey] = absl::StrCat(num_examples);
+  result.metadata[kUpdateKindKey] = NameOf(set.kind());
+  result.metadata[kUpdateExamplesKey] = absl::StrCat(num_examples);
   const TensorList views = set.layout().Views(row);
   for (size_t i = 0; i < views.size(); ++i) {
     result.tensors.emplace_back(set.layout().specs()[i].name, views[i]);
   }
-  const UpdateFile& first = *set.updates()[set.Accepted().front()].file;
-  const bool has_others = std::any_of(
-      first.header().tensors.begin(), first.header().tensors.end(),
-      [](const auto& entry) { return !c10::isFloatingType(entry.dtype); });
-  if (has_others) {
-    FEDLB_ASSIGN_OR_RETURN(const SafetensorsFile whole,
-                           ReadSafetensors(first.path()));
-    for (const auto& [name, tensor] : whole.tensors) {
-      if (!c10::isFloatingType(tensor.scalar_type())) {
-        result.tensors.emplace_back(name, tensor);
-      }
+  // Of the first that can be read: the passes have not looked at these.
+  absl::Status status;
+  for (const size_t k : set.Accepted()) {
+    absl::StatusOr<NamedTensors> others = OthersOf(*set.updates()[k].file);
+    if (others.ok()) {
+      std::move(others->begin(), others->end(),
+                std::back_inserter(result.tensors));
+      return result;
     }
+    status.Update(others.status());
   }
-  return result;
+  return status;
 }
 
 // The base's own part of a round: from the aggregate to new weights.
-absl::StatusOr<SafetensorsFile> ApplyToBase(
-    const FileAggregationOptions& options, const UpdateSet& set,
-    const Base& base, at::Tensor weights, at::Tensor aggregate,
-    Optimizer& optimizer) {
+absl::StatusOr<SafetensorsFile> ApplyToBase(const UpdateSet& set,
+                                            const Base& base,
+                                            at::Tensor weights,
+                                            at::Tensor aggregate,
+                                            Optimizer& optimizer) {
   if (set.kind() != UpdateFileKind::kGradient) {
     aggregate.neg_();
   }
   TensorList weight_views = set.layout().Views(weights);
   FEDLB_RETURN_IF_ERROR(optimizer.Step(set.layout().Views(aggregate),
                                        optimizer.base_lr(), weight_views));
-  if (!std::isfinite(SquaredNorm(weight_views))) {
-    return DivergedError(
-        absl::StrCat("the new weights are not finite; ", options.base,
-                     " stays as it is: lower the optimizer's lr, or set a "
-                     "robust rule or update_gate.max_norm"));
-  }
   return base.WithRow(set.layout(), weights);
 }
 
-absl::Status FirstRejection(UpdateSet& set) {
-  for (const FileUpdate& update : set.updates()) {
-    if (!update.rejected.ok()) {
-      return InputFileError(update.rejected.message());
+// In the types in which it is written.
+absl::Status CheckFinite(const SafetensorsFile& file) {
+  for (const auto& [name, tensor] : file.tensors) {
+    if (tensor.is_floating_point() &&
+        !std::isfinite(SquaredNorm({tensor}))) {
+      return DivergedError(absl::StrCat(
+          "tensor ", Quoted(name),
+          " of the result is not finite; nothing was written: lower the "
+          "optimizer's lr, or set a robust rule or update_gate.max_norm"));
     }
   }
   return absl::OkStatus();
@@ -462,32 +497,32 @@ absl::Status RunRound(const FileAggregationOptions& options, Aggregator& rule,
   }
   FEDLB_ASSIGN_OR_RETURN(at::Tensor aggregate, round.Run());
   report.rule_report = rule.Report();
-  if (options.strict) {
-    FEDLB_RETURN_IF_ERROR(FirstRejection(set));
-  }
   for (const size_t k : set.Accepted()) {
     report.num_examples += set.updates()[k].facts.num_examples;
   }
-  if (!base.has_value()) {
-    FEDLB_ASSIGN_OR_RETURN(const SafetensorsFile result,
+  SafetensorsFile result;
+  if (base.has_value()) {
+    FEDLB_ASSIGN_OR_RETURN(result,
+                           ApplyToBase(set, *base, std::move(weights),
+                                       std::move(aggregate), optimizer));
+  } else if (!options.output.empty()) {
+    FEDLB_ASSIGN_OR_RETURN(result,
                            UpdateOf(set, aggregate, report.num_examples));
-    return options.output.empty() ? absl::OkStatus()
-                                  : WriteSafetensors(options.output, result);
   }
-  FEDLB_ASSIGN_OR_RETURN(const SafetensorsFile result,
-                         ApplyToBase(options, set, *base, std::move(weights),
-                                     std::move(aggregate), optimizer));
+  FEDLB_RETURN_IF_ERROR(CheckFinite(result));
   ++state.round;
   report.round = options.state.empty() ? 0 : state.round;
   if (options.output.empty()) {
     return absl::OkStatus();
   }
-  FEDLB_RETURN_IF_ERROR(WriteSafetensors(options.output, result));
-  if (options.state.empty()) {
-    return absl::OkStatus();
+  // The state first: after a fault between the two, noise must not be drawn
+  // again, and the next call warns that state and weights do not belong
+  // together.
+  if (!options.state.empty()) {
+    state.weights_sha256 = DigestOf(result);
+    FEDLB_RETURN_IF_ERROR(WriteServerState(options, state, rule, optimizer));
   }
-  state.weights_sha256 = DigestOf(result);
-  return WriteServerState(options, state, rule, optimizer);
+  return WriteSafetensors(options.output, result);
 }
 
 absl::Status Aggregate(const FileAggregationOptions& options, Aggregator& rule,
@@ -496,6 +531,12 @@ absl::Status Aggregate(const FileAggregationOptions& options, Aggregator& rule,
   std::optional<Base> base;
   if (!options.base.empty()) {
     FEDLB_ASSIGN_OR_RETURN(base, Base::Read(options.base));
+  }
+  if (!rule.SaveState().empty() && options.state.empty() &&
+      !options.output.empty()) {
+    return ConfigError(
+        "the rule remembers what it did in the rounds before; name a file for "
+        "that with --state (and the weights with --base)");
   }
   ServerState state;
   if (!options.state.empty() && access(options.state.c_str(), F_OK) == 0) {
@@ -511,13 +552,9 @@ absl::Status Aggregate(const FileAggregationOptions& options, Aggregator& rule,
       UpdateSet::Open(options, base.has_value() ? &base->header() : nullptr));
   report.kind = set->kind();
   report.num_parameters = set->layout().width();
-  bool doubles = set->has_doubles();
-  if (base.has_value()) {
-    for (const TensorSpec& spec : set->layout().specs()) {
-      doubles =
-          doubles || base->file().Find(spec.name)->scalar_type() == at::kDouble;
-    }
-  }
+  // With a base its types decide, or one client's would decide over the state.
+  const bool doubles =
+      base.has_value() ? base->HasDoubles(set->layout()) : set->has_doubles();
   return doubles ? RunRound<double>(options, rule, optimizer, base, state, *set,
                                     report)
                  : RunRound<float>(options, rule, optimizer, base, state, *set,

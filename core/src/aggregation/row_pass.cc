@@ -6,7 +6,6 @@
 
 #include <ATen/Parallel.h>
 
-#include "absl/strings/str_cat.h"
 #include "fedlb/status.h"
 
 namespace fedlb {
@@ -53,9 +52,7 @@ class RowPass {
     for (int64_t begin = 0; begin < width_; begin += columns_) {
       const int64_t count = std::min(columns_, width_ - begin);
       ReadBlock(begin, count);
-      if (result_.ok()) {
-        CombineBlock(begin, count);
-      }
+      result_.ok() ? CombineBlock(begin, count) : CheckBlock(count);
       if (request_.progress && !request_.progress(begin + count)) {
         return InterruptedError("stopped");
       }
@@ -102,6 +99,26 @@ class RowPass {
     });
   }
 
+  // What is left to do once a file has a fault: find all others.
+  void CheckBlock(int64_t count) {
+    ForEachFile([&](size_t k) {
+      if (result_.faults[k].ok()) {
+        result_.squared_norms[k] +=
+            ProductsOf(rows_[k], rows_[k], count).squared_norm;
+      }
+    });
+    RejectNotFinite();
+  }
+
+  void RejectNotFinite() {
+    for (size_t k = 0; k < files_.size(); ++k) {
+      if (result_.faults[k].ok() && !std::isfinite(result_.squared_norms[k])) {
+        result_.faults[k] =
+            CannotRead(files_[k]->path(), "a value is not finite");
+      }
+    }
+  }
+
   // Norms, distances and aggregate of the block. Sums are kept by task and
   // added in order, so that the number of threads does not show.
   void CombineBlock(int64_t begin, int64_t count) {
@@ -133,12 +150,7 @@ class RowPass {
         result_.squared_distances[i][j] += *distance++;
       }
     }
-    for (size_t k = 0; k < num_rows; ++k) {
-      if (!std::isfinite(result_.squared_norms[k])) {
-        result_.faults[k] =
-            CannotRead(files_[k]->path(), "a value is not finite");
-      }
-    }
+    RejectNotFinite();
   }
 
   void CombineTask(size_t task, const std::vector<const T*>& rows,

@@ -44,7 +44,7 @@ struct RowPassResult {
 };
 
 // Reads every file once. All of it rounds alike whatever the number of threads;
-// memory is a block of at most 64 KiB a file.
+// memory is a block of at most 16,384 values a file.
 //
 // kInterrupted. Faults of files are in the result.
 template <typename T>

@@ -87,9 +87,12 @@ absl::Status CheckCombination(const RowCombination& combination,
     switch (combination.kind) {
       case Kind::kWeightedSum:
         return combination.weights.size() != combination.rows.size() ||
-                       !(std::abs(combination.divisor) > 0)
-                   ? "a weighted sum without a weight for each update, or over "
-                     "0"
+                       !(std::abs(combination.divisor) > 0) ||
+                       !std::all_of(combination.weights.begin(),
+                                    combination.weights.end(),
+                                    [](double w) { return std::isfinite(w); })
+                   ? "a weighted sum without a finite weight for each update, "
+                     "or over 0"
                    : nullptr;
       case Kind::kTrimmedMean:
         return combination.count < 0 || 2 * combination.count >= count

@@ -4,6 +4,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <ATen/ops/empty.h>
 #include <c10/core/ScalarType.h>
 #include <c10/util/BFloat16.h>
 #include <c10/util/Half.h>
@@ -47,9 +48,7 @@ void Convert(at::ScalarType from, const char* bytes, int64_t count, To* out) {
 ColumnLayout::ColumnLayout(const SafetensorsHeader& header) {
   for (const SafetensorsEntry& entry : header.tensors) {
     if (c10::isFloatingType(entry.dtype)) {
-      specs_.push_back({entry.name, entry.shape, entry.dtype});
-      begins_.push_back(width_);
-      width_ += specs_.back().numel();
+      Append({entry.name, entry.shape, entry.dtype});
     }
   }
 }
@@ -63,11 +62,34 @@ TensorList ColumnLayout::Views(const at::Tensor& row) const {
   return views;
 }
 
-std::string ColumnLayout::Signature() const {
-  std::vector<std::string> tensors;
+ColumnLayout ColumnLayout::InOrderOf(const SafetensorsHeader& header) const {
+  absl::flat_hash_map<absl::string_view, const TensorSpec*> by_name;
   for (const TensorSpec& spec : specs_) {
-    tensors.push_back(
-        absl::StrCat(Quoted(spec.name), absl::StrJoin(spec.sizes, ",")));
+    by_name[spec.name] = &spec;
+  }
+  ColumnLayout ordered;
+  for (const SafetensorsEntry& entry : header.tensors) {
+    if (const auto found = by_name.find(entry.name); found != by_name.end()) {
+      ordered.Append(*found->second);
+    }
+  }
+  return ordered;
+}
+
+void ColumnLayout::Append(TensorSpec spec) {
+  begins_.push_back(width_);
+  width_ += spec.numel();
+  specs_.push_back(std::move(spec));
+}
+
+std::string SignatureOf(const SafetensorsHeader& header) {
+  std::vector<std::string> tensors;
+  for (const SafetensorsEntry& entry : header.tensors) {
+    tensors.push_back(absl::StrCat(entry.name.size(), ":", entry.name,
+                                   c10::isFloatingType(entry.dtype)
+                                       ? "float"
+                                       : SafetensorsDtypeName(entry.dtype),
+                                   absl::StrJoin(entry.shape, ",")));
   }
   std::sort(tensors.begin(), tensors.end());
   return absl::StrJoin(tensors, ";");
@@ -182,6 +204,20 @@ absl::Status UpdateFile::Read(int64_t begin, int64_t count, T* row) {
 template absl::Status UpdateFile::Read(int64_t, int64_t, float*);
 template absl::Status UpdateFile::Read(int64_t, int64_t, double*);
 
+absl::StatusOr<at::Tensor> UpdateFile::ReadOther(
+    const SafetensorsEntry& entry) const {
+  at::Tensor tensor =
+      at::empty(entry.shape, at::TensorOptions().dtype(entry.dtype));
+  auto* const bytes = static_cast<char*>(tensor.mutable_data_ptr());
+  const size_t size = entry.end - entry.begin;
+  FEDLB_RETURN_IF_ERROR(reader_.ReadAt(entry.begin, bytes, size));
+  if (entry.dtype == at::kBool && !AreBooleans(bytes, size)) {
+    return CannotRead(path(), absl::StrCat("tensor ", Quoted(entry.name),
+                                           " holds booleans beyond 0 and 1"));
+  }
+  return tensor;
+}
+
 absl::Status UpdateFile::EndPass() {
   if (!verified_) {
     const auto end = static_cast<uint64_t>(num_bytes());
@@ -201,11 +237,10 @@ absl::Status UpdateFile::Digest(uint64_t begin, uint64_t end,
     return absl::OkStatus();
   }
   while (digested_ < begin) {  // tensors that are no columns
-    std::vector<char> piece(std::min(kPieceBytes, begin - digested_));
-    FEDLB_RETURN_IF_ERROR(
-        reader_.ReadAt(digested_, piece.data(), piece.size()));
-    digests_.Update(piece.data(), piece.size());
-    digested_ += piece.size();
+    gap_.resize(std::min(kPieceBytes, begin - digested_));
+    FEDLB_RETURN_IF_ERROR(reader_.ReadAt(digested_, gap_.data(), gap_.size()));
+    digests_.Update(gap_.data(), gap_.size());
+    digested_ += gap_.size();
   }
   digests_.Update(bytes, end - begin);
   digested_ = end;

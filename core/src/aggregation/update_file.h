@@ -26,6 +26,9 @@ class ColumnLayout {
   // The floating tensors of `header` in the order of their bytes.
   explicit ColumnLayout(const SafetensorsHeader& header);
 
+  // The same tensors in the order in which `header` has them; it has all.
+  ColumnLayout InOrderOf(const SafetensorsHeader& header) const;
+
   int64_t width() const { return width_; }
   const TensorLayout& specs() const { return specs_; }
   // The first column of each tensor.
@@ -34,15 +37,17 @@ class ColumnLayout {
   // The tensors that a row of `width()` values holds, without a copy.
   TensorList Views(const at::Tensor& row) const;
 
-  // Equal for layouts of the same tensors, whatever their order and floating
-  // types.
-  std::string Signature() const;
-
  private:
+  void Append(TensorSpec spec);
+
   TensorLayout specs_;
   std::vector<int64_t> begins_;
   int64_t width_ = 0;
 };
+
+// Equal for files that hold the same tensors, whatever their order and floating
+// types.
+std::string SignatureOf(const SafetensorsHeader& header);
 
 // One file, read as a row. Not thread-safe; different files may be read at the
 // same time.
@@ -56,7 +61,7 @@ class UpdateFile {
   int64_t num_bytes() const;
 
   // Lays down which columns its values go to; the layout outlives the file. A
-  // file whose tensors stand in another order than the layout's has its digest
+  // file whose columns stand in another order than the layout's has its digest
   // checked here, others while they are read for the first time.
   absl::Status Bind(const ColumnLayout& layout);
 
@@ -64,6 +69,9 @@ class UpdateFile {
   // Between two calls of EndPass every column is read once, in rising order.
   template <typename T>
   absl::Status Read(int64_t begin, int64_t count, T* row);
+
+  // A tensor that is no column.
+  absl::StatusOr<at::Tensor> ReadOther(const SafetensorsEntry& entry) const;
 
   // After the last column. Fails when the content was not what was written, or
   // the file changed since it was opened.
@@ -83,7 +91,8 @@ class UpdateFile {
   std::vector<const SafetensorsEntry*> entries_;
   bool verified_ = false;
   uint64_t digested_ = 0;
-  std::vector<char> scratch_;
+  std::vector<char> scratch_;  // values to convert
+  std::vector<char> gap_;      // bytes to digest only
 };
 
 }  // namespace fedlb

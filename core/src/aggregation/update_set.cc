@@ -20,9 +20,8 @@
 namespace fedlb {
 namespace {
 
-constexpr char kKindKey[] = "fedlb.kind";
-constexpr char kExamplesKey[] = "fedlb.num_examples";
-constexpr char kStepsKey[] = "fedlb.local_steps";
+// A client that claims more local steps is not believed.
+constexpr int64_t kMostLocalSteps = int64_t{1} << 31;
 // Descriptors beside those of the updates.
 constexpr rlim_t kOtherFiles = 64;
 
@@ -84,19 +83,18 @@ T MostCommon(const std::vector<T>& values) {
       [&counts](const T& a, const T& b) { return counts[a] < counts[b]; });
 }
 
-// What keeps the floating tensors of `header` from being added to `base`'s.
-absl::Status CheckAgainst(const SafetensorsHeader& base,
+using EntriesByName =
+    absl::flat_hash_map<absl::string_view, const SafetensorsEntry*>;
+
+// What keeps the floating tensors of `header` from being added to the base's.
+absl::Status CheckAgainst(const EntriesByName& base,
                           const SafetensorsHeader& header) {
-  absl::flat_hash_map<absl::string_view, const SafetensorsEntry*> by_name;
-  for (const SafetensorsEntry& entry : base.tensors) {
-    by_name[entry.name] = &entry;
-  }
   for (const SafetensorsEntry& entry : header.tensors) {
     if (!c10::isFloatingType(entry.dtype)) {
       continue;
     }
-    const auto found = by_name.find(entry.name);
-    if (found == by_name.end() || !c10::isFloatingType(found->second->dtype)) {
+    const auto found = base.find(entry.name);
+    if (found == base.end() || !c10::isFloatingType(found->second->dtype)) {
       return absl::InvalidArgumentError(
           absl::StrCat("the base has no floating tensor ", Quoted(entry.name)));
     }
@@ -160,7 +158,7 @@ absl::Status UpdateSet::AgreeOnKind(const std::string& given) {
     if (!update.rejected.ok()) {
       continue;
     }
-    const std::string* name = FindKey(*update.file, kKindKey);
+    const std::string* name = FindKey(*update.file, kUpdateKindKey);
     if (name == nullptr) {
       silent = silent == nullptr ? &update : silent;
       continue;
@@ -177,12 +175,12 @@ absl::Status UpdateSet::AgreeOnKind(const std::string& given) {
   }
   if (!given.empty()) {
     FEDLB_ASSIGN_OR_RETURN(kind_, ParseUpdateFileKind(given));
-  } else if (silent != nullptr) {
-    return UsageError(
-        absl::StrCat(silent->path, " does not say what it holds (metadata ",
-                     kKindKey, "); give --kind delta, gradient or weights"));
   } else if (!said.empty()) {
     kind_ = MostCommon(said);
+  } else if (silent != nullptr) {
+    return UsageError(absl::StrCat(
+        silent->path, " does not say what it holds (metadata ", kUpdateKindKey,
+        "); give --kind delta, gradient or weights"));
   }
   for (size_t k = 0; k < updates_.size(); ++k) {
     if (kinds[k].has_value() && *kinds[k] != kind_) {
@@ -192,6 +190,11 @@ absl::Status UpdateSet::AgreeOnKind(const std::string& given) {
                        NameOf(kind_),
                        given.empty() ? " like most others" : " as was said"));
     }
+    if (updates_[k].rejected.ok() && !kinds[k].has_value() && given.empty()) {
+      updates_[k].rejected = CannotRead(
+          updates_[k].path, absl::StrCat("it does not say ", kUpdateKindKey,
+                                         ", and others do; give --kind"));
+    }
     updates_[k].facts.kind = kind_ == UpdateFileKind::kGradient
                                  ? Update::Kind::kGradient
                                  : Update::Kind::kDelta;
@@ -200,6 +203,12 @@ absl::Status UpdateSet::AgreeOnKind(const std::string& given) {
 }
 
 void UpdateSet::AgreeOnLayout(const SafetensorsHeader* base) {
+  EntriesByName base_entries;
+  if (base != nullptr) {
+    for (const SafetensorsEntry& entry : base->tensors) {
+      base_entries[entry.name] = &entry;
+    }
+  }
   std::vector<std::string> signatures;
   std::map<std::string, ColumnLayout> layouts;
   for (const size_t k : Accepted()) {
@@ -210,25 +219,30 @@ void UpdateSet::AgreeOnLayout(const SafetensorsHeader* base) {
         layout.width() == 0
             ? absl::InvalidArgumentError("it holds no floating numbers")
         : base == nullptr ? absl::OkStatus()
-                          : CheckAgainst(*base, header);
+                          : CheckAgainst(base_entries, header);
     if (!fits.ok()) {
       update.rejected = CannotRead(update.path, fits.message());
       continue;
     }
-    signatures.push_back(layout.Signature());
+    signatures.push_back(SignatureOf(header));
     layouts.try_emplace(signatures.back(), std::move(layout));
   }
-  layout_ = std::make_unique<ColumnLayout>(
-      signatures.empty() ? ColumnLayout()
-                         : std::move(layouts[MostCommon(signatures)]));
+  const std::string common = signatures.empty() ? "" : MostCommon(signatures);
+  layout_ = std::make_unique<ColumnLayout>(std::move(layouts[common]));
+  if (base != nullptr) {
+    *layout_ = layout_->InOrderOf(*base);
+  }
   for (const size_t k : Accepted()) {
     FileUpdate& update = updates_[k];
+    const SafetensorsHeader& header = update.file->header();
     update.rejected = update.file->Bind(*layout_);
-    if (!update.rejected.ok()) {
-      continue;
+    if (update.rejected.ok() && SignatureOf(header) != common) {
+      update.rejected = CannotRead(
+          update.path, "its tensors of integers differ from most files'");
     }
-    for (const SafetensorsEntry& entry : update.file->header().tensors) {
-      has_doubles_ = has_doubles_ || entry.dtype == at::kDouble;
+    for (const SafetensorsEntry& entry : header.tensors) {
+      has_doubles_ =
+          has_doubles_ || (update.rejected.ok() && entry.dtype == at::kDouble);
     }
   }
 }
@@ -238,13 +252,19 @@ void UpdateSet::AgreeOnExamples(const FileAggregationOptions& options) {
   std::vector<bool> silent(updates_.size());
   for (const size_t k : Accepted()) {
     FileUpdate& update = updates_[k];
-    const auto steps = FindCount(*update.file, kStepsKey);
-    const auto examples = FindCount(*update.file, kExamplesKey);
+    const auto steps = FindCount(*update.file, kUpdateStepsKey);
+    const auto examples = FindCount(*update.file, kUpdateExamplesKey);
     if (!steps.ok() || !examples.ok()) {
       update.rejected = steps.ok() ? examples.status() : steps.status();
       continue;
     }
     update.facts.local_steps = steps->value_or(0);
+    if (update.facts.local_steps < 0 ||
+        update.facts.local_steps > kMostLocalSteps) {
+      update.rejected = CannotRead(
+          update.path, absl::StrCat("it claims ", **steps, " local steps"));
+      continue;
+    }
     if (!options.num_examples.empty()) {
       update.facts.num_examples = options.num_examples[k];
     } else {
@@ -263,7 +283,7 @@ void UpdateSet::AgreeOnExamples(const FileAggregationOptions& options) {
   for (const size_t k : Accepted()) {
     if (some_say && silent[k]) {
       updates_[k].rejected = CannotRead(
-          updates_[k].path, absl::StrCat("it does not say ", kExamplesKey,
+          updates_[k].path, absl::StrCat("it does not say ", kUpdateExamplesKey,
                                          ", and others do; give --weights"));
     }
   }

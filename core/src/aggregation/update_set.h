@@ -17,6 +17,11 @@
 
 namespace fedlb {
 
+// Keys of an update's metadata.
+inline constexpr char kUpdateKindKey[] = "fedlb.kind";
+inline constexpr char kUpdateExamplesKey[] = "fedlb.num_examples";
+inline constexpr char kUpdateStepsKey[] = "fedlb.local_steps";
+
 struct FileUpdate {
   std::string path;
   // Why it is left out.
@@ -28,7 +33,8 @@ struct FileUpdate {
 class UpdateSet {
  public:
   // Opens the files. Those that cannot be used are rejected, each with its
-  // reason. Their tensors must be among those of `base`, unless it is null.
+  // reason. Their floating tensors must be among those of `base`, unless it is
+  // null.
   //
   // kUsage when no file says its kind and `options` does not either; kStorage
   // when the system does not let so many files be open.
@@ -36,7 +42,7 @@ class UpdateSet {
                                         const SafetensorsHeader* base);
 
   UpdateFileKind kind() const { return kind_; }
-  // What most files hold.
+  // What most files hold; in the order of the base, where there is one.
   const ColumnLayout& layout() const { return *layout_; }
   // Whether some file holds doubles.
   bool has_doubles() const { return has_doubles_; }
