@@ -80,9 +80,12 @@ FEDLB_CLONES void RoundStochastic(const float* values, int64_t count,
     const float scaled = values[i] * factor;
     const float high = scaled < levels ? scaled : levels;
     const float clamped = high > -levels ? high : -levels;
-    const float below = std::floor(clamped);
-    const int32_t up = uniform < clamped - below ? 1 : 0;
-    codes[i] = static_cast<int8_t>(static_cast<int32_t>(below) + up);
+    // std::floor is not vectorised.
+    const auto towards_zero = static_cast<int32_t>(clamped);
+    const int32_t below =
+        towards_zero - (static_cast<float>(towards_zero) > clamped ? 1 : 0);
+    const int32_t up = uniform < clamped - static_cast<float>(below) ? 1 : 0;
+    codes[i] = static_cast<int8_t>(below + up);
   }
 }
 
