@@ -83,7 +83,8 @@ class Reader {
     if (found == object_.end()) {
       Refuse(key, "is missing");
     } else if (found->is_null() && std::is_same_v<T, double>) {
-      out = std::numeric_limits<double>::quiet_NaN();  // as it was written
+      // As it was written. NaN for doubles; the other types do not come here.
+      out = std::numeric_limits<T>::quiet_NaN();
     } else if (!Fits(*found, out)) {
       Refuse(key, absl::StrCat("is ", found->dump()));
     } else {
