@@ -590,6 +590,10 @@ TEST_F(AdaptiveTest, BothRememberWhatIsTheirs) {
     update.parameters()[0] = update.parameters()[0].reshape({40, 60});
     Travelled(*compressor, std::move(update), residual);
   }
+  EXPECT_THAT(residual.tensors.at("mild/q")[0].sizes().vec(),
+              ElementsAre(60, 4));
+  EXPECT_THAT(residual.tensors.at("strong/q")[0].sizes().vec(),
+              ElementsAre(60, 1));
 }
 
 TEST_F(AdaptiveTest, DoesNotContainItself) {
