@@ -8,14 +8,14 @@ Runs that are done already are not run again.
 """
 import argparse
 import concurrent.futures
-import json
 import pathlib
-import statistics
-import subprocess
+
+from runs import cell, run_once
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 
+STOPPED = (7, 9)  # exit codes: too few clients, diverged
 HOSTILE = "client_algorithm.clients=[7,8,9]"
 ATTACKS = {
     "none": [],
@@ -75,35 +75,21 @@ def compression():
 
 
 def train(fedlb, study, folder, sets):
-    """The result of a run, or None where it diverged or stopped."""
-    kept = folder / "result.json"
-    if not kept.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        command = [fedlb, "train", "-q", "--format", "json", "-c",
-                   HERE / f"{study}.toml", "-o", folder / "run"]
-        for setting in sets:
-            command += ["--set", setting]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode not in (0, 7, 9):
-            raise SystemExit(done.stderr)
-        kept.write_text(done.stdout)
-    return json.loads(kept.read_text())
+    command = [fedlb, "train", "-q", "--format", "json", "-c",
+               HERE / f"{study}.toml", "-o", folder / "run"]
+    for setting in sets:
+        command += ["--set", setting]
+    return run_once(folder / "result.json", command, STOPPED)
 
 
-def cell(results):
+def text_of(results):
     accuracies = [result["data"]["test"]["accuracy"] * 100
                   for result in results if result["status"] == "ok"]
     if not accuracies:
         return "stopped"
-    text = f"{statistics.mean(accuracies):.1f}"
-    if len(accuracies) > 1:
-        text += f" ± {statistics.stdev(accuracies):.1f}"
-    if len(accuracies) < len(results):
-        text += f", {len(results) - len(accuracies)} stopped"
+    text = cell(accuracies, len(results), "stopped", digits=1)
     sent = results[0]["data"].get("traffic", {}).get("bytes_from_clients")
-    if sent:
-        text += f" ({sent / 2**20:.1f} MiB)"
-    return text
+    return f"{text} ({sent / 2**20:.1f} MiB)" if sent else text
 
 
 def main():
@@ -132,7 +118,7 @@ def main():
         print("| |", " | ".join(columns), "|")
         print("|---|" + "---:|" * len(columns))
         for row in dict.fromkeys(row for row, _, _ in cells):
-            texts = [cell([future.result() for future in futures[row, column]])
+            texts = [text_of([future.result() for future in futures[row, column]])
                      for column in columns]
             print(f"| {row} |", " | ".join(texts), "|", flush=True)
 

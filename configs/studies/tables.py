@@ -7,11 +7,10 @@ a model take the same number of samples and steps per client. Runs that are done
 already are not run again.
 """
 import argparse
-import json
 import pathlib
-import statistics
-import subprocess
 import sys
+
+from runs import cell, run_once
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -45,19 +44,14 @@ def train(args, model, partition, method, seed):
     config, settings, rounds = methods(args.steps)[method]
     key = f"{model}-{partition}-{method}-{seed}-{args.steps}-{args.lr:g}"
     record = args.output / (key.replace(" ", "_").replace(",", "") + ".json")
-    if not record.exists():
-        command = [str(args.fedlb), "train", "--config", str(HERE / config),
-                   "--format", "json", "--quiet",
-                   "--output", str(record.with_suffix(""))]
-        for setting in [f"model.name={model}", f"seed={seed}",
-                        f"rounds={rounds}", f"optimizer.lr={args.lr}",
-                        *PARTITIONS[partition], *settings]:
-            command += ["--set", setting]
-        done = subprocess.run(command, text=True, capture_output=True)
-        if done.returncode not in (0, DIVERGED):
-            sys.exit(f"{key}: {done.stderr}")
-        record.write_text(done.stdout)
-    envelope = json.loads(record.read_text())
+    command = [str(args.fedlb), "train", "--config", str(HERE / config),
+               "--format", "json", "--quiet",
+               "--output", str(record.with_suffix(""))]
+    for setting in [f"model.name={model}", f"seed={seed}", f"rounds={rounds}",
+                    f"optimizer.lr={args.lr}", *PARTITIONS[partition],
+                    *settings]:
+        command += ["--set", setting]
+    envelope = run_once(record, command, [DIVERGED])
     if envelope["exit_code"] == DIVERGED:
         print(f"{key}: diverged", file=sys.stderr, flush=True)
         return None
@@ -65,17 +59,6 @@ def train(args, model, partition, method, seed):
     print(f"{key}: {accuracy:.4f} in {envelope['data']['seconds']:.0f} s",
           file=sys.stderr, flush=True)
     return 100 * accuracy
-
-
-def cell(accuracies):
-    values = [a for a in accuracies if a is not None]
-    parts = []
-    if values:
-        spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-        parts.append(f"{statistics.mean(values):.2f}{spread}")
-    if len(values) < len(accuracies):
-        parts.append(f"{len(accuracies) - len(values)} diverged")
-    return ", ".join(parts)
 
 
 def main():
@@ -99,8 +82,10 @@ def main():
         for partition in args.partitions:
             cells = []
             for method in methods(args.steps):
-                cells.append(cell([train(args, model, partition, method, seed)
-                                   for seed in args.seeds]))
+                accuracies = [train(args, model, partition, method, seed)
+                              for seed in args.seeds]
+                cells.append(cell([a for a in accuracies if a is not None],
+                                  len(accuracies), "diverged", digits=2))
             print(f"| {model} | {partition} | " + " | ".join(cells) + " |",
                   flush=True)
 

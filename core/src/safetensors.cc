@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include <ATen/ops/empty.h>
 #include <nlohmann/json.hpp>
 
 #include "absl/algorithm/container.h"
@@ -19,36 +18,15 @@
 namespace fedlb {
 namespace {
 
-// A block is hashed while it is in the cache.
-constexpr uint64_t kBlockBytes = 256 << 10;
-
 // `read` takes offsets within the data area.
-absl::StatusOr<at::Tensor> ReadTensor(const SafetensorsEntry& entry,
-                                      ReadBytes read, DataDigests& digests) {
-  at::Tensor tensor =
-      at::empty(entry.shape, at::TensorOptions().dtype(entry.dtype));
-  auto* const target = static_cast<char*>(tensor.mutable_data_ptr());
-  for (uint64_t at = entry.begin; at < entry.end; at += kBlockBytes) {
-    char* const block = target + (at - entry.begin);
-    const size_t size = std::min(kBlockBytes, entry.end - at);
-    FEDLB_RETURN_IF_ERROR(read(at, block, size));
-    digests.Update(block, size);
-  }
-  if (entry.dtype == at::kBool &&
-      !AreBooleans(target, entry.end - entry.begin)) {
-    return absl::DataLossError(absl::StrCat("tensor ", Quoted(entry.name),
-                                            " holds booleans beyond 0 and 1"));
-  }
-  return tensor;
-}
-
 absl::StatusOr<SafetensorsFile> ReadTensors(SafetensorsHeader header,
                                             ReadBytes read) {
   DataDigests digests(header.metadata);
   SafetensorsFile file;
   file.tensors.reserve(header.tensors.size());
   for (SafetensorsEntry& entry : header.tensors) {
-    FEDLB_ASSIGN_OR_RETURN(at::Tensor tensor, ReadTensor(entry, read, digests));
+    FEDLB_ASSIGN_OR_RETURN(at::Tensor tensor,
+                           ReadSafetensorsTensor(entry, read, digests));
     file.tensors.emplace_back(std::move(entry.name), std::move(tensor));
   }
   FEDLB_RETURN_IF_ERROR(digests.Check());

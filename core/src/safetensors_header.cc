@@ -299,11 +299,6 @@ const char* SafetensorsDtypeName(at::ScalarType dtype) {
   return found == kDtypes.end() ? nullptr : found->name;
 }
 
-bool AreBooleans(const char* bytes, size_t size) {
-  return std::all_of(bytes, bytes + size,
-                     [](char value) { return value == 0 || value == 1; });
-}
-
 std::string Quoted(absl::string_view text) {
   constexpr size_t kShown = 64;
   return absl::StrCat("'", absl::CHexEscape(text.substr(0, kShown)),

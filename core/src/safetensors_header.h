@@ -48,9 +48,6 @@ absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(absl::string_view text,
 // Null for a type that the format lacks.
 const char* SafetensorsDtypeName(at::ScalarType dtype);
 
-// LibTorch loads bytes as bool, for which only two values exist.
-bool AreBooleans(const char* bytes, size_t size);
-
 // Text from outside, fit for a message.
 std::string Quoted(absl::string_view text);
 

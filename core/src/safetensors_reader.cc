@@ -3,17 +3,22 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
+#include <ATen/ops/empty.h>
+
 #include "absl/strings/str_cat.h"
 #include "fedlb/status.h"
-#include "safetensors_digest.h"
 
 namespace fedlb {
 namespace {
+
+// A block is hashed while it is in the cache.
+constexpr uint64_t kBlockBytes = 256 << 10;
 
 absl::Status ReadFully(int fd, uint64_t offset, char* target, size_t size) {
   while (size > 0) {
@@ -67,6 +72,28 @@ absl::StatusOr<SafetensorsPreamble> ReadSafetensorsPreamble(uint64_t file_size,
   FEDLB_RETURN_IF_ERROR(
       CheckHeaderDigest(std::move(text), preamble.header.metadata));
   return preamble;
+}
+
+absl::StatusOr<at::Tensor> ReadSafetensorsTensor(const SafetensorsEntry& entry,
+                                                 ReadBytes read,
+                                                 DataDigests& digests) {
+  at::Tensor tensor =
+      at::empty(entry.shape, at::TensorOptions().dtype(entry.dtype));
+  auto* const target = static_cast<char*>(tensor.mutable_data_ptr());
+  for (uint64_t at = entry.begin; at < entry.end; at += kBlockBytes) {
+    char* const block = target + (at - entry.begin);
+    const size_t size = std::min(kBlockBytes, entry.end - at);
+    FEDLB_RETURN_IF_ERROR(read(at, block, size));
+    digests.Update(block, size);
+  }
+  // LibTorch loads these bytes as bool, for which only two values exist.
+  if (entry.dtype == at::kBool &&
+      std::any_of(target, target + (entry.end - entry.begin),
+                  [](char value) { return value != 0 && value != 1; })) {
+    return absl::DataLossError(absl::StrCat("tensor ", Quoted(entry.name),
+                                            " holds booleans beyond 0 and 1"));
+  }
+  return tensor;
 }
 
 absl::StatusOr<SafetensorsReader> SafetensorsReader::Open(

@@ -9,11 +9,14 @@
 #include <cstdint>
 #include <string>
 
+#include <ATen/core/Tensor.h>
+
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "posix_file.h"
+#include "safetensors_digest.h"
 #include "safetensors_header.h"
 
 namespace fedlb {
@@ -34,6 +37,12 @@ struct SafetensorsPreamble {
 // Checks everything that ParseSafetensors promises of the header. kDataLoss.
 absl::StatusOr<SafetensorsPreamble> ReadSafetensorsPreamble(uint64_t file_size,
                                                             ReadBytes read);
+
+// The tensor of `entry`, whose bytes go through `digests`; `read` takes offsets
+// within the data area. kDataLoss when it cannot be what it says.
+absl::StatusOr<at::Tensor> ReadSafetensorsTensor(const SafetensorsEntry& entry,
+                                                 ReadBytes read,
+                                                 DataDigests& digests);
 
 // An open file. Any thread may read.
 class SafetensorsReader {

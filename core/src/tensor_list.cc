@@ -93,6 +93,14 @@ absl::Status CheckLayout(const TensorLayout& layout,
   return absl::OkStatus();
 }
 
+TensorLayout LayoutOf(const TensorList& tensors) {
+  TensorLayout layout;
+  for (const at::Tensor& tensor : tensors) {
+    layout.push_back({"", tensor.sizes().vec(), tensor.scalar_type()});
+  }
+  return layout;
+}
+
 int64_t NumElements(const TensorList& tensors) {
   int64_t count = 0;
   for (const at::Tensor& tensor : tensors) {

@@ -6,22 +6,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "fedlb/status.h"
+#include "update_gate.h"
 
 namespace fedlb {
-namespace {
-
-TensorLayout LayoutOf(const TensorList& tensors) {
-  TensorLayout layout;
-  for (const at::Tensor& tensor : tensors) {
-    layout.push_back({"", tensor.sizes().vec(), tensor.scalar_type()});
-  }
-  return layout;
-}
-
-}  // namespace
-
 ParamSchema<UpdateGateOptions> UpdateGateOptions::Schema() {
   using Options = UpdateGateOptions;
   return ParamSchema<Options>()
@@ -130,16 +118,8 @@ absl::Status UpdateSink::CheckUpdate(int64_t slot, const Update& update) const {
         "gradient where a delta was asked for, "
         "or the reverse");
   }
-  if (update.num_examples < 1 || update.num_examples > gate_.max_examples) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("claims ", update.num_examples, " examples; 1 to ",
-                     gate_.max_examples, " are allowed"));
-  }
-  constexpr int64_t kMostLocalSteps = int64_t{1} << 31;
-  if (update.local_steps < 0 || update.local_steps > kMostLocalSteps) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("claims ", update.local_steps, " local steps"));
-  }
+  FEDLB_RETURN_IF_ERROR(CheckExamples(gate_, update.num_examples));
+  FEDLB_RETURN_IF_ERROR(CheckLocalSteps(update.local_steps));
   const auto parameters = update.groups.find(kParametersGroup);
   if (parameters == update.groups.end()) {
     return absl::InvalidArgumentError("update without parameters");
@@ -150,12 +130,7 @@ absl::Status UpdateSink::CheckUpdate(int64_t slot, const Update& update) const {
   if (!std::isfinite(squared_norm)) {
     return absl::InvalidArgumentError("update is not finite");
   }
-  if (gate_.max_norm > 0 && std::sqrt(squared_norm) > gate_.max_norm) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("norm of the update is %.4g, more than "
-                        "update_gate.max_norm = %.4g",
-                        std::sqrt(squared_norm), gate_.max_norm));
-  }
+  FEDLB_RETURN_IF_ERROR(CheckNorm(gate_, std::sqrt(squared_norm)));
   if (work_.kind == RoundWork::Kind::kDisplacement &&
       (!update.groups.contains(kDisplacementGroup) ||
        (work_.reorder && !update.groups.contains(kReorderedGroup)))) {

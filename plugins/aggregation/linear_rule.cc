@@ -36,11 +36,7 @@ absl::Status LinearRule::DoBegin(const TensorLayout& layout) {
 }
 
 absl::Status LinearRule::DoAdd(const Update& update) {
-  UpdateFacts facts = FactsOf(update);
-  if (needs_norms()) {
-    facts.squared_norm = SquaredNorm(update.parameters());
-  }
-  FEDLB_ASSIGN_OR_RETURN(const Term term, Weigh(facts, totals_));
+  FEDLB_ASSIGN_OR_RETURN(const Term term, Weigh(FactsOf(update), totals_));
   sums_.Add(update.parameters(), term.weight);
   return absl::OkStatus();
 }

@@ -17,9 +17,7 @@ absl::StatusOr<std::unique_ptr<Mean>> Mean::Create(
 
 absl::StatusOr<Mean::Term> Mean::Weigh(const UpdateFacts& update,
                                        Totals& totals) const {
-  const double weight = options_.weighting == Weighting::kExamples
-                            ? static_cast<double>(update.num_examples)
-                            : 1;
+  const double weight = WeightOf(options_.weighting, update);
   totals[0] += weight;
   return Term{.weight = weight};
 }

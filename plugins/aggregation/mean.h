@@ -14,6 +14,13 @@ namespace fedlb::aggregation {
 
 enum class Weighting { kExamples, kUniform };
 
+// What a client's update weighs.
+inline double WeightOf(Weighting weighting, const UpdateFacts& update) {
+  return weighting == Weighting::kExamples
+             ? static_cast<double>(update.num_examples)
+             : 1;
+}
+
 struct MeanOptions {
   Weighting weighting = Weighting::kExamples;
 };

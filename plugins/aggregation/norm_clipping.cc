@@ -24,9 +24,7 @@ absl::StatusOr<std::unique_ptr<NormClipping>> NormClipping::Create(
 
 absl::StatusOr<NormClipping::Term> NormClipping::Weigh(
     const UpdateFacts& update, Totals& totals) const {
-  const double weight = options_.weighting == Weighting::kExamples
-                            ? static_cast<double>(update.num_examples)
-                            : 1;
+  const double weight = WeightOf(options_.weighting, update);
   totals[0] += weight;
   const double norm = std::sqrt(update.squared_norm);
   return norm > options_.max_norm

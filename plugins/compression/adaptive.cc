@@ -104,41 +104,47 @@ absl::StatusOr<std::unique_ptr<Adaptive>> Adaptive::Create(
       new Adaptive(options, std::move(mild), std::move(strong)));
 }
 
-absl::StatusOr<bool> Adaptive::KeepsEnough(
-    const Update& update, const ComponentState& residual) const {
-  Update trial = update;
-  ComponentState trial_residual = StateOf(kStrongPrefix, residual);
-  FEDLB_RETURN_IF_ERROR(strong_->Compress(trial, trial_residual));
-  TensorLayout layout;
-  for (const at::Tensor& tensor : update.parameters()) {
-    layout.push_back({"", tensor.sizes().vec(), tensor.scalar_type()});
-  }
-  FEDLB_RETURN_IF_ERROR(strong_->Decompress(layout, trial));
+absl::StatusOr<bool> Adaptive::KeepsEnough(const Update& update,
+                                           const ComponentState& residual,
+                                           const Update& compressed) const {
+  Update kept = compressed;
+  FEDLB_RETURN_IF_ERROR(
+      strong_->Decompress(LayoutOf(update.parameters()), kept));
   TensorList owed = Clone(update.parameters());
-  if (const auto kept = residual.tensors.find(kResidual);
-      kept != residual.tensors.end()) {
-    AddScaled(kept->second, 1, owed);
+  if (const auto before = residual.tensors.find(kResidual);
+      before != residual.tensors.end()) {
+    AddScaled(before->second, 1, owed);
   }
   const double all = SquaredNorm(owed);
-  AddScaled(trial.parameters(), -1, owed);
+  AddScaled(kept.parameters(), -1, owed);
   return all == 0 || 1 - SquaredNorm(owed) / all >= options_.min_kept;
 }
 
 absl::Status Adaptive::Compress(Update& update,
                                 ComponentState& residual) const {
-  bool mild = false;
-  if (options_.mild_when == MildWhen::kCritical) {
-    const auto critical = update.scalars.find(kCritical);
-    mild = critical != update.scalars.end() && critical->second >= 0.5;
-  } else {
-    FEDLB_ASSIGN_OR_RETURN(const bool enough, KeepsEnough(update, residual));
-    mild = !enough;
+  const auto critical = update.scalars.find(kCritical);
+  bool mild = options_.mild_when == MildWhen::kCritical &&
+              critical != update.scalars.end() && critical->second >= 0.5;
+  if (!mild) {
+    Update compressed = update;
+    ComponentState own = StateOf(kStrongPrefix, residual);
+    FEDLB_RETURN_IF_ERROR(strong_->Compress(compressed, own));
+    if (options_.mild_when == MildWhen::kLossy) {
+      FEDLB_ASSIGN_OR_RETURN(const bool enough,
+                             KeepsEnough(update, residual, compressed));
+      mild = !enough;
+    }
+    if (!mild) {
+      update = std::move(compressed);
+      KeepState(kStrongPrefix, std::move(own), residual);
+    }
+  }
+  if (mild) {
+    ComponentState own = StateOf(kMildPrefix, residual);
+    FEDLB_RETURN_IF_ERROR(mild_->Compress(update, own));
+    KeepState(kMildPrefix, std::move(own), residual);
   }
   update.scalars[kMild] = mild ? 1 : 0;
-  const std::string prefix = mild ? kMildPrefix : kStrongPrefix;
-  ComponentState own = StateOf(prefix, residual);
-  FEDLB_RETURN_IF_ERROR((mild ? mild_ : strong_)->Compress(update, own));
-  KeepState(prefix, std::move(own), residual);
   return absl::OkStatus();
 }
 

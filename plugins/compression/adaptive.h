@@ -56,9 +56,11 @@ class Adaptive final : public Compressor {
            std::unique_ptr<Compressor> strong)
       : options_(options), mild_(std::move(mild)), strong_(std::move(strong)) {}
 
-  // Whether the strong one keeps enough of the update and what is owed.
+  // Whether `compressed`, by the strong one, keeps enough of the update and of
+  // what is owed.
   absl::StatusOr<bool> KeepsEnough(const Update& update,
-                                   const ComponentState& residual) const;
+                                   const ComponentState& residual,
+                                   const Update& compressed) const;
 
   const Options options_;
   const std::unique_ptr<Compressor> mild_;

@@ -1,7 +1,5 @@
 #include "compression/half.h"
 
-#include <limits>
-
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>

@@ -68,14 +68,6 @@ Values ValuesOf(const at::Tensor& tensor) {
   return {data, data + flat.numel()};
 }
 
-TensorLayout LayoutOf(const TensorList& tensors) {
-  TensorLayout layout;
-  for (const at::Tensor& tensor : tensors) {
-    layout.push_back({"w", tensor.sizes().vec(), tensor.scalar_type()});
-  }
-  return layout;
-}
-
 Values RandomValues(int64_t count, uint64_t seed) {
   RandomStream random({.seed = seed, .purpose = "test_values"});
   Values values;

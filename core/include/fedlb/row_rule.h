@@ -80,6 +80,10 @@ class FEDLB_API RowRule : public Aggregator {
       const std::vector<UpdateFacts>& updates,
       const PairDistances& squared_distances) const;
 
+ protected:
+  // What the rule may know of `update`, with the norm if it needs_norms().
+  UpdateFacts FactsOf(const Update& update) const;
+
  private:
   // Called with at least min_updates() updates.
   virtual absl::StatusOr<RowCombination> DoChoose(
@@ -99,9 +103,6 @@ class FEDLB_API RowRule : public Aggregator {
 // All of `count` updates, and all pairs of them.
 FEDLB_API std::vector<size_t> AllRows(size_t count);
 FEDLB_API std::vector<RowPair> AllPairs(size_t count);
-
-// What describes `update`, without its norm.
-FEDLB_API UpdateFacts FactsOf(const Update& update);
 
 }  // namespace fedlb
 

@@ -34,6 +34,9 @@ using TensorLayout = std::vector<TensorSpec>;
 FEDLB_API absl::Status CheckLayout(const TensorLayout& layout,
                                    const TensorList& tensors);
 
+// What the tensors look like, without names.
+FEDLB_API TensorLayout LayoutOf(const TensorList& tensors);
+
 // Number of elements and bytes of all tensors together.
 FEDLB_API int64_t NumElements(const TensorList& tensors);
 FEDLB_API int64_t NumBytes(const TensorList& tensors);

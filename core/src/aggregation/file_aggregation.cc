@@ -16,7 +16,6 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "aggregation/row_pass.h"
@@ -26,6 +25,7 @@
 #include "fedlb/status.h"
 #include "fedlb/tensor_list.h"
 #include "stored_states.h"
+#include "update_gate.h"
 
 namespace fedlb {
 namespace {
@@ -209,8 +209,8 @@ class FileRound {
     passes_ = 2;
     FEDLB_RETURN_IF_ERROR(CheckEnough(set_.Accepted().size()));
     FEDLB_RETURN_IF_ERROR(rule_.Begin(LayoutOf(set_.layout())));
+    const RowCombiner copy(RowCombination{.rows = {0}, .weights = {1}});
     for (const size_t k : set_.Accepted()) {
-      const RowCombiner copy(RowCombination{.rows = {0}, .weights = {1}});
       RowPassRequest<T> request;
       request.combiner = &copy;
       request.aggregate = aggregate();
@@ -289,14 +289,10 @@ class FileRound {
     for (size_t i = 0; i < positions.size(); ++i) {
       FileUpdate& update = set_.updates()[positions[i]];
       update.rejected = result.faults[i];
-      const double norm = std::sqrt(result.squared_norms[i]);
-      if (update.rejected.ok() && options_.gate.max_norm > 0 &&
-          norm > options_.gate.max_norm) {
-        update.rejected = CannotRead(
-            update.path,
-            absl::StrFormat("its norm is %.4g, more than update_gate.max_norm "
-                            "= %.4g",
-                            norm, options_.gate.max_norm));
+      const absl::Status norm =
+          CheckNorm(options_.gate, std::sqrt(result.squared_norms[i]));
+      if (update.rejected.ok() && !norm.ok()) {
+        update.rejected = CannotRead(update.path, norm.message());
       }
       good = good && update.rejected.ok();
     }
@@ -469,8 +465,7 @@ absl::StatusOr<SafetensorsFile> ApplyToBase(const UpdateSet& set,
 // In the types in which it is written.
 absl::Status CheckFinite(const SafetensorsFile& file) {
   for (const auto& [name, tensor] : file.tensors) {
-    if (tensor.is_floating_point() &&
-        !std::isfinite(SquaredNorm({tensor}))) {
+    if (tensor.is_floating_point() && !std::isfinite(SquaredNorm({tensor}))) {
       return DivergedError(absl::StrCat(
           "tensor ", Quoted(name),
           " of the result is not finite; nothing was written: lower the "

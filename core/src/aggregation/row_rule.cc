@@ -136,7 +136,7 @@ class RowRule::Rows {
     }
   }
 
-  void Add(const Update& update, bool with_norm) {
+  void Add(const Update& update, UpdateFacts facts) {
     at::Tensor row = at::empty({width_}, dtype_);
     int64_t begin = 0;
     for (const at::Tensor& tensor : update.parameters()) {
@@ -144,10 +144,7 @@ class RowRule::Rows {
       begin += tensor.numel();
     }
     rows_.push_back(std::move(row));
-    facts_.push_back(FactsOf(update));
-    if (with_norm) {
-      facts_.back().squared_norm = SquaredNorm(update.parameters());
-    }
+    facts_.push_back(facts);
   }
 
   void Clear() {
@@ -215,13 +212,21 @@ absl::StatusOr<RowCombination> RowRule::Choose(
   return combination;
 }
 
+UpdateFacts RowRule::FactsOf(const Update& update) const {
+  return {.kind = update.kind,
+          .client = update.client,
+          .num_examples = update.num_examples,
+          .local_steps = update.local_steps,
+          .squared_norm = needs_norms() ? SquaredNorm(update.parameters()) : 0};
+}
+
 absl::Status RowRule::DoBegin(const TensorLayout& layout) {
   rows_->Begin(layout);
   return absl::OkStatus();
 }
 
 absl::Status RowRule::DoAdd(const Update& update) {
-  rows_->Add(update, needs_norms());
+  rows_->Add(update, FactsOf(update));
   return absl::OkStatus();
 }
 
@@ -245,13 +250,6 @@ std::vector<RowPair> AllPairs(size_t count) {
     }
   }
   return pairs;
-}
-
-UpdateFacts FactsOf(const Update& update) {
-  return {.kind = update.kind,
-          .client = update.client,
-          .num_examples = update.num_examples,
-          .local_steps = update.local_steps};
 }
 
 }  // namespace fedlb

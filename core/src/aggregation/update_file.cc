@@ -4,7 +4,6 @@
 #include <type_traits>
 #include <utility>
 
-#include <ATen/ops/empty.h>
 #include <c10/core/ScalarType.h>
 #include <c10/util/BFloat16.h>
 #include <c10/util/Half.h>
@@ -206,14 +205,15 @@ template absl::Status UpdateFile::Read(int64_t, int64_t, double*);
 
 absl::StatusOr<at::Tensor> UpdateFile::ReadOther(
     const SafetensorsEntry& entry) const {
-  at::Tensor tensor =
-      at::empty(entry.shape, at::TensorOptions().dtype(entry.dtype));
-  auto* const bytes = static_cast<char*>(tensor.mutable_data_ptr());
-  const size_t size = entry.end - entry.begin;
-  FEDLB_RETURN_IF_ERROR(reader_.ReadAt(entry.begin, bytes, size));
-  if (entry.dtype == at::kBool && !AreBooleans(bytes, size)) {
-    return CannotRead(path(), absl::StrCat("tensor ", Quoted(entry.name),
-                                           " holds booleans beyond 0 and 1"));
+  DataDigests no_digests({});
+  absl::StatusOr<at::Tensor> tensor = ReadSafetensorsTensor(
+      entry,
+      [this](uint64_t offset, char* target, size_t size) {
+        return reader_.ReadAt(offset, target, size);
+      },
+      no_digests);
+  if (absl::IsDataLoss(tensor.status())) {
+    return CannotRead(path(), tensor.status().message());
   }
   return tensor;
 }

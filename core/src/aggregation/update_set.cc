@@ -16,12 +16,11 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "fedlb/status.h"
+#include "update_gate.h"
 
 namespace fedlb {
 namespace {
 
-// A client that claims more local steps is not believed.
-constexpr int64_t kMostLocalSteps = int64_t{1} << 31;
 // Descriptors beside those of the updates.
 constexpr rlim_t kOtherFiles = 64;
 
@@ -259,10 +258,10 @@ void UpdateSet::AgreeOnExamples(const FileAggregationOptions& options) {
       continue;
     }
     update.facts.local_steps = steps->value_or(0);
-    if (update.facts.local_steps < 0 ||
-        update.facts.local_steps > kMostLocalSteps) {
-      update.rejected = CannotRead(
-          update.path, absl::StrCat("it claims ", **steps, " local steps"));
+    const absl::Status steps_claim = CheckLocalSteps(update.facts.local_steps);
+    if (!steps_claim.ok()) {
+      update.rejected =
+          CannotRead(update.path, absl::StrCat("it ", steps_claim.message()));
       continue;
     }
     if (!options.num_examples.empty()) {
@@ -272,12 +271,11 @@ void UpdateSet::AgreeOnExamples(const FileAggregationOptions& options) {
       silent[k] = !examples->has_value();
       some_say = some_say || examples->has_value();
     }
-    if (update.facts.num_examples < 1 ||
-        update.facts.num_examples > options.gate.max_examples) {
-      update.rejected = CannotRead(
-          update.path, absl::StrCat("it claims ", update.facts.num_examples,
-                                    " examples; 1 to ",
-                                    options.gate.max_examples, " are allowed"));
+    const absl::Status claim =
+        CheckExamples(options.gate, update.facts.num_examples);
+    if (!claim.ok()) {
+      update.rejected =
+          CannotRead(update.path, absl::StrCat("it ", claim.message()));
     }
   }
   for (const size_t k : Accepted()) {
