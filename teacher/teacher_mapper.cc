@@ -74,17 +74,17 @@ ParamSchema<TeacherMapperOptions> TeacherMapper::Schema() {
           "Examples in a step of the small batch. One step of a batch B stands "
           "for B / small_batch_size of its steps, at the same learning rate.",
           AtLeast(1))
-      .Add("file", &Options::file,
+      .AddLocal("file", &Options::file,
            "A teacher that fedlb teacher-fit wrote, to begin with; empty to "
            "begin with none.")
       .Add("teacher", &Options::teacher,
            "The teacher's name, \"subspace_autoencoder\" by default, and "
            "options. With a file they are the file's where they are not given.")
-      .Add(
+      .AddLocal(
           "pairs", &Options::pairs,
           "A folder of pairs, recorded by `record`, that the teacher is fitted "
           "to before training; empty for none.")
-      .Add(
+      .AddLocal(
           "record", &Options::record,
           "A folder that is to keep every pair as a file; empty for none. Each "
           "round's gradients then come in groups.")

@@ -4,15 +4,18 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <random>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "evaluation.h"
 #include "federation.h"
+#include "fedlb/config.h"
 #include "fedlb/data_summary.h"
 #include "fedlb/durable_file.h"
 #include "fedlb/fingerprint.h"
@@ -29,6 +32,7 @@
 #include "profile/profiler.h"
 #include "round_loop.h"
 #include "run_state.h"
+#include "shared_settings.h"
 #include "weights_file.h"
 
 namespace fedlb {
@@ -83,11 +87,29 @@ nlohmann::ordered_json ProcessRecord(const Federation& federation,
           {"plugins", std::move(plugins)}};
 }
 
+// The text under `key` in a run's run.json; "" where there is none.
+std::string TextInRunRecord(const std::string& run_dir, const char* key) {
+  const absl::StatusOr<std::string> text =
+      ReadWholeFile(absl::StrCat(run_dir, "/run.json"), kMaxRecordBytes);
+  const auto record = text.ok() ? nlohmann::json::parse(*text, nullptr, false)
+                                : nlohmann::json();
+  return record.is_object() && record.contains(key) && record[key].is_string()
+             ? record[key].get<std::string>()
+             : "";
+}
+
+// Names a run for its clients.
+std::string NewRunId() {
+  std::random_device random;
+  return absl::StrFormat("%08x%08x", random(), random());
+}
+
 // run.json: this process, and under "earlier" those before it, oldest first.
 std::string RunRecord(const Federation& federation,
-                      const TrainOptions& options) {
+                      const TrainOptions& options, const std::string& run_id) {
   using Json = nlohmann::ordered_json;
   Json record = ProcessRecord(federation, options);
+  record["run_id"] = run_id;
   if (options.resume) {
     const absl::StatusOr<std::string> text = ReadWholeFile(
         absl::StrCat(options.run_dir, "/run.json"), kMaxRecordBytes);
@@ -311,7 +333,27 @@ absl::StatusOr<RunState> FederatedExperiment::PrepareState(
   }
   FEDLB_RETURN_IF_ERROR(directory.WriteFile(
       "config.toml", PrintConfig(f.config, /*with_origins=*/false)));
-  FEDLB_RETURN_IF_ERROR(directory.WriteFile("run.json", RunRecord(f, options)));
+  std::string run_id =
+      options.resume ? TextInRunRecord(options.run_dir, "run_id") : "";
+  if (run_id.empty()) {
+    run_id = NewRunId();
+  }
+  FEDLB_RETURN_IF_ERROR(
+      directory.WriteFile("run.json", RunRecord(f, options, run_id)));
+  if (f.remote != nullptr) {
+    f.remote->Announce(
+        {.run_id = std::move(run_id),
+         .settings = PrintToml(SharedSettings(f.config.resolved, *f.registry),
+                               /*with_origins=*/false),
+         .num_clients = f.config.federation.clients,
+         .num_rounds = f.config.run.rounds,
+         .next_round = state.next_round,
+         .deadline_seconds = f.config.federation.deadline_seconds,
+         .staleness_bound = f.config.federation.staleness_bound,
+         .model_bytes = NumBytes(state.weights) + NumBytes(state.buffers),
+         .spill_folder = options.run_dir,
+         .stop = options.stop});
+  }
   FEDLB_RETURN_IF_ERROR(directory.WriteFile(
       "partition.svg", DrawPartition(SummariseDealt(
                            f.partition, f.dataset->labels(Split::kTrain),

@@ -42,7 +42,12 @@ ParamSchema<FederationOptions> FederationSchema() {
       .Add("deadline_seconds", &Options::deadline_seconds,
            "Clients that take longer than this for a round are left out of it; "
            "0 waits for all. Clients played in this process run on the clock of "
-           "[simulation].",
+           "[simulation]. For clients elsewhere \"auto\" takes three times what "
+           "nine of ten clients needed in the rounds before.")
+      .Add("staleness_bound", &Options::staleness_bound,
+           "An update of a client elsewhere that comes this many rounds late, "
+           "or fewer, still counts, with its examples divided by the root of "
+           "1 + the rounds it is late; 0 refuses all late ones.",
            AtLeast(0))
       .Check([](const Options& options) {
         if (options.cohort_size > 0 && options.cohort_fraction < 1) {
@@ -169,7 +174,7 @@ ParamSchema<DatasetUse> DatasetUseSchema() {
 
 ParamSchema<ModelUse> ModelUseSchema() {
   return ParamSchema<ModelUse>()
-      .Add("init", &ModelUse::init,
+      .AddLocal("init", &ModelUse::init,
            "A safetensors file with the initial weights, under the model's own "
            "names, which for the vision models are torchvision's. Empty for "
            "random ones.")

@@ -48,8 +48,9 @@ absl::StatusOr<std::unique_ptr<Federation>> Federation::Create(
   auto federation = std::make_unique<Federation>();
   Federation& f = *federation;
   f.config = config;
-  f.clock = VirtualClock(config.simulation, config.federation.deadline_seconds,
-                         static_cast<uint64_t>(config.run.seed));
+  f.clock =
+      VirtualClock(config.simulation, config.federation.deadline_seconds.value,
+                   static_cast<uint64_t>(config.run.seed));
   f.registry = &registry;
   f.logger = &logger;
   if (config.run.device != "cpu") {
@@ -113,6 +114,7 @@ absl::StatusOr<std::unique_ptr<Federation>> Federation::Create(
   }
   FEDLB_ASSIGN_OR_RETURN(
       f.transport, registry.Create<Transport>(table("transport"), context));
+  f.remote = dynamic_cast<RemoteTransport*>(f.transport.get());
 
   FEDLB_RETURN_IF_ERROR(
       Annotate(f.gradient_mapper->Prepare(f.model->parameter_layout()),
@@ -165,12 +167,7 @@ absl::StatusOr<std::unique_ptr<Federation>> Federation::Create(
         "[sync_policy] has clients vote by their own gradient change; set "
         "critical_phase.scope = \"client\"");
   }
-  if (config.federation.deadline_seconds > 0 && !f.clock.has_clock()) {
-    return ConfigError(
-        "federation.deadline_seconds has nothing to act on: clients that are "
-        "played in this process have the clock of [simulation] only; set "
-        "simulation.samples_per_second");
-  }
+  FEDLB_RETURN_IF_ERROR(f.CheckTime());
   f.WarnAboutPhases();
 
   f.environment = {.config = &f.config,
@@ -244,6 +241,36 @@ double Federation::LearningRate(
                                                          : 1;
   return optimizer->base_lr() * scale *
          lr_schedule->Factor(round, config.run.rounds);
+}
+
+// Clients elsewhere take real time, those played here have a clock at most.
+absl::Status Federation::CheckTime() const {
+  const FederationOptions& options = config.federation;
+  if (remote != nullptr) {
+    return clock.has_clock() || config.simulation.dropout > 0
+               ? ConfigError(
+                     "[simulation] is for clients that are played in this "
+                     "process, and [transport] has them elsewhere; remove the "
+                     "section")
+               : absl::OkStatus();
+  }
+  if (options.deadline_seconds.is_auto()) {
+    return ConfigError(
+        "federation.deadline_seconds = \"auto\" measures clients elsewhere, and "
+        "[transport] plays them in this process; give a number");
+  }
+  if (options.deadline_seconds.value > 0 && !clock.has_clock()) {
+    return ConfigError(
+        "federation.deadline_seconds has nothing to act on: clients that are "
+        "played in this process have the clock of [simulation] only; set "
+        "simulation.samples_per_second");
+  }
+  if (options.staleness_bound > 0) {
+    return ConfigError(
+        "federation.staleness_bound is for clients elsewhere, and [transport] "
+        "plays them in this process, where none is late; remove the setting");
+  }
+  return absl::OkStatus();
 }
 
 // The default window is meant for thousands of steps.

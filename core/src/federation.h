@@ -23,6 +23,7 @@
 #include "fedlb/optimizer.h"
 #include "fedlb/partitioner.h"
 #include "fedlb/registry.h"
+#include "fedlb/remote_transport.h"
 #include "fedlb/sampler.h"
 #include "fedlb/sync_policy.h"
 #include "fedlb/transport.h"
@@ -63,6 +64,7 @@ struct Federation {
   ClientEnvironment environment;
   std::unique_ptr<LocalClientHost> host;
   std::unique_ptr<Transport> transport;
+  RemoteTransport* remote = nullptr;  // the transport, where clients are elsewhere
 
   FEDLB_API static absl::StatusOr<std::unique_ptr<Federation>> Create(
       const ExperimentConfig& config, const ComponentRegistry& registry,
@@ -88,6 +90,7 @@ struct Federation {
   absl::StatusOr<int64_t> UploadBytes() const;
 
  private:
+  absl::Status CheckTime() const;
   void WarnAboutPhases() const;
 };
 

@@ -394,6 +394,18 @@ ConfigValue ParamType<AutoInteger>::Write(const AutoInteger& value) {
   return value.is_auto() ? ConfigValue("auto") : ConfigValue(value.value);
 }
 
+const char* ParamType<AutoNumber>::Name() { return "number or \"auto\""; }
+bool ParamType<AutoNumber>::Read(const ConfigValue& value, AutoNumber* out) {
+  if (const std::string* text = value.As<std::string>()) {
+    out->value = -1;
+    return *text == "auto";
+  }
+  return ReadScalar(value, &out->value) && out->value >= 0;
+}
+ConfigValue ParamType<AutoNumber>::Write(const AutoNumber& value) {
+  return value.is_auto() ? ConfigValue("auto") : ConfigValue(value.value);
+}
+
 const char* ParamType<ByteCount>::Name() { return "bytes"; }
 bool ParamType<ByteCount>::Read(const ConfigValue& value, ByteCount* out) {
   if (const std::string* text = value.As<std::string>()) {

@@ -146,6 +146,9 @@ absl::Status RoundLoop::Checkpoint() {
   FEDLB_RETURN_IF_ERROR(directory_.SaveCheckpoint(
       checkpoint, federation_.config.checkpoint.keep));
   checkpointed_round_ = state_.next_round;
+  if (federation_.remote != nullptr) {
+    federation_.remote->CheckpointWritten(state_.next_round);
+  }
   return absl::OkStatus();
 }
 

@@ -161,6 +161,9 @@ absl::StatusOr<ScalarMap> RoundRunner::Run(
                   *f.aggregator, std::move(observers));
   absl::Cleanup rollback = [&f] { f.host->states().Rollback(); };
   FEDLB_RETURN_IF_ERROR(f.transport->RunRound(task, cohort, sink));
+  if (f.remote != nullptr) {
+    f.remote->DeliverLate(round, sink);
+  }
   FEDLB_ASSIGN_OR_RETURN(RoundResult result, sink.Finish());
   const absl::Time answered = absl::Now();
   FEDLB_RETURN_IF_ERROR(CheckSurvivors(result, played.absent));
@@ -183,6 +186,14 @@ absl::StatusOr<ScalarMap> RoundRunner::Run(
     f.host->states().Discard(client);
   }
   f.host->states().Commit();
+  if (f.remote != nullptr) {
+    std::vector<int64_t> counted;
+    for (const ClientTiming& client : timing.timings()) {
+      counted.push_back(client.client);
+    }
+    f.remote->RoundApplied(round, counted);
+    metrics["late"] = static_cast<double>(result.num_late);
+  }
 
   const absl::Time end = absl::Now();
   const double seconds = absl::ToDoubleSeconds(end - start);

@@ -35,7 +35,8 @@ std::vector<std::pair<std::string, Component*>> StatefulComponents(
       {"client_algorithm", federation.client_algorithm.get()},
       {"batch_policy", federation.batch_policy.get()},
       {"sync_policy", federation.sync_policy.get()},
-      {"aggregator", federation.aggregator.get()}};
+      {"aggregator", federation.aggregator.get()},
+      {"transport", federation.transport.get()}};
   if (federation.server_optimizer != nullptr) {
     components.emplace_back("server_optimizer",
                             federation.server_optimizer.get());

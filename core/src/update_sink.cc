@@ -79,18 +79,34 @@ bool UpdateSink::Admit(int64_t slot) {
   return status_.ok();
 }
 
+bool UpdateSink::MayAdmit(int64_t slot) {
+  absl::MutexLock lock(&mutex_);
+  return !status_.ok() || slot < next_slot_ + window_;
+}
+
+// The expensive checks run on the caller's thread, outside the lock.
 void UpdateSink::Deliver(int64_t slot, Update update) {
-  // The expensive checks run on the caller's thread, outside the lock.
-  absl::Status status = CatchAsStatus("checking an update", [&] {
-    FEDLB_RETURN_IF_ERROR(
-        Annotate(compressor_.Decompress(parameters_, update), "decompression"));
-    return CheckUpdate(slot, update);
-  });
+  absl::Status status = CheckUpdate(round_, cohort_[static_cast<size_t>(slot)],
+                                    update);
   if (status.ok()) {
     Arrive(slot, {std::move(update), absl::OkStatus()});
   } else {
     Arrive(slot, {std::nullopt, std::move(status)});
   }
+}
+
+void UpdateSink::DeliverLate(int64_t staleness, Update update) {
+  const std::pair key(round_ - staleness, update.client);
+  absl::Status status = CheckUpdate(key.first, key.second, update);
+  Arrival arrival = {std::nullopt, status};
+  if (status.ok()) {
+    update.num_examples = std::max<int64_t>(
+        1, std::llround(static_cast<double>(update.num_examples) /
+                        std::sqrt(1 + static_cast<double>(staleness))));
+    arrival.update = std::move(update);
+  }
+  absl::MutexLock lock(&mutex_);
+  late_.emplace(key, std::move(arrival));
 }
 
 void UpdateSink::Drop(int64_t slot, absl::Status cause) {
@@ -104,12 +120,22 @@ void UpdateSink::Cancel(absl::Status cause) {
   }
 }
 
-absl::Status UpdateSink::CheckUpdate(int64_t slot, const Update& update) const {
-  if (update.round != round_) {
+absl::Status UpdateSink::CheckUpdate(int64_t round, int64_t client,
+                                     Update& update) const {
+  return CatchAsStatus("checking an update", [&] {
+    FEDLB_RETURN_IF_ERROR(
+        Annotate(compressor_.Decompress(parameters_, update), "decompression"));
+    return CheckDecompressed(round, client, update);
+  });
+}
+
+absl::Status UpdateSink::CheckDecompressed(int64_t round, int64_t client,
+                                           const Update& update) const {
+  if (update.round != round) {
     return absl::InvalidArgumentError(
         absl::StrCat("update for round ", update.round));
   }
-  if (update.client != cohort_[static_cast<size_t>(slot)]) {
+  if (update.client != client) {
     return absl::InvalidArgumentError(
         absl::StrCat("update of client ", update.client));
   }
@@ -167,16 +193,26 @@ void UpdateSink::Arrive(int64_t slot, Arrival arrival) {
   while (!waiting_.empty() && waiting_.begin()->first == next_slot_) {
     Arrival next = std::move(waiting_.begin()->second);
     waiting_.erase(waiting_.begin());
+    const int64_t client = cohort_[static_cast<size_t>(next_slot_)];
     status_.Update(CatchAsStatus("adding an update", [&] {
-      AddNext(next_slot_, std::move(next));
+      AddNext(next_slot_, client, std::move(next));
       return absl::OkStatus();
     }));
     ++next_slot_;
   }
 }
 
-void UpdateSink::AddNext(int64_t slot, Arrival arrival) {
-  const int64_t client = cohort_[static_cast<size_t>(slot)];
+// Observers that tell clients apart by slot see them behind the cohort.
+void UpdateSink::AddLate() {
+  int64_t slot = cohort_size();
+  for (auto& [key, arrival] : late_) {
+    result_.num_late += arrival.update.has_value() ? 1 : 0;
+    AddNext(slot++, key.second, std::move(arrival));
+  }
+  late_.clear();
+}
+
+void UpdateSink::AddNext(int64_t slot, int64_t client, Arrival arrival) {
   if (!arrival.update.has_value()) {
     result_.dropped.emplace_back(client, std::move(arrival.dropped));
     return;
@@ -237,6 +273,10 @@ absl::StatusOr<RoundResult> UpdateSink::Finish() {
                                             next_slot_, " of ", cohort_size(),
                                             " updates"));
   }
+  FEDLB_RETURN_IF_ERROR(CatchAsStatus("adding late updates", [&] {
+    AddLate();
+    return status_;
+  }));
   if (result_.num_survivors >= aggregator_.min_updates()) {
     FEDLB_ASSIGN_OR_RETURN(result_.aggregate, aggregator_.Finish());
     if (buffer_mean_.total_weight() > 0) {

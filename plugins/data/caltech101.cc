@@ -46,7 +46,7 @@ absl::StatusOr<std::string> FindCategories(const std::string& root) {
 ParamSchema<Caltech101Options> Caltech101::Schema() {
   return WithImageOptions(
       ParamSchema<Options>()
-          .Add<std::string>("root", &Options::root,
+          .AddLocal<std::string>("root", &Options::root,
                             "Folder with 101_ObjectCategories, or that folder "
                             "itself. Must be set.")
           .Add("keep_background", &Options::keep_background,

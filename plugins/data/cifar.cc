@@ -43,7 +43,7 @@ absl::StatusOr<ArrayContents> Read(const Options& options, const char* name,
 }  // namespace
 
 ParamSchema<Cifar10Options> Cifar10::Schema() {
-  return AddNormalisation(ParamSchema<Options>().Add(
+  return AddNormalisation(ParamSchema<Options>().AddLocal(
       "root", &Options::root,
       "Folder of the binary version, cifar-10-batches-bin with "
       "data_batch_1.bin to data_batch_5.bin and test_batch.bin, or the one it "
@@ -61,7 +61,7 @@ absl::StatusOr<std::unique_ptr<Cifar10>> Cifar10::Create(
 ParamSchema<Cifar100Options> Cifar100::Schema() {
   return AddNormalisation(
       ParamSchema<Options>()
-          .Add("root", &Options::root,
+          .AddLocal("root", &Options::root,
                "Folder of the binary version, cifar-100-binary with train.bin "
                "and test.bin, or the one it lies in. Must be set.")
           .AddChoice("labels", &Options::labels,

@@ -140,7 +140,7 @@ absl::StatusOr<std::string> FindFolder(const std::string& root) {
 }  // namespace
 
 ParamSchema<Food101Options> Food101::Schema() {
-  return WithImageOptions(ParamSchema<Options>().Add<std::string>(
+  return WithImageOptions(ParamSchema<Options>().AddLocal<std::string>(
       "root", &Options::root,
       "Folder food-101, with images/<class>/<id>.jpg, meta/train.txt and "
       "meta/test.txt, or the one it lies in. Must be set."));

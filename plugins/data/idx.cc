@@ -34,7 +34,7 @@ absl::StatusOr<IdxImagePaths> PathsOf(const IdxOptions& options) {
 ParamSchema<IdxOptions> Idx::Schema() {
   return WithAugmentation(
       ParamSchema<Options>()
-          .Add("root", &Options::root,
+          .AddLocal("root", &Options::root,
                "Folder with train-images-idx3-ubyte, train-labels-idx1-ubyte, "
                "t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, each plain "
                "or .gz, or with a folder raw, FashionMNIST/raw or MNIST/raw "

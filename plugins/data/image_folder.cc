@@ -78,7 +78,7 @@ absl::StatusOr<ImageSplits> ListSplits(const ImageFolderOptions& options,
 ParamSchema<ImageFolderOptions> ImageFolder::Schema() {
   return WithImageOptions(
       ParamSchema<Options>()
-          .Add<std::string>(
+          .AddLocal<std::string>(
               "root", &Options::root,
               "Folder with train/<class>/* and test/<class>/* or "
               "val/<class>/*, or with <class>/* to be divided. Classes are "

@@ -48,7 +48,7 @@ template <typename Options>
 ParamSchema<Options> SchemaWithRoot(absl::string_view root_description) {
   return WithAugmentation(
       ParamSchema<Options>()
-          .Add("root", &Options::root, root_description)
+          .AddLocal("root", &Options::root, root_description)
           .Add("mean", &Options::mean,
                "Subtracted from every pixel after scaling to [0, 1].",
                InClosed(-1e6, 1e6))

@@ -25,7 +25,7 @@ bool ReadNumber(absl::string_view word, int64_t* number) {
 }  // namespace
 
 ParamSchema<ByListOptions> ByList::Schema() {
-  return ParamSchema<Options>().Add(
+  return ParamSchema<Options>().AddLocal(
       "path", &Options::path,
       "File with one line per client: the numbers of its training examples, "
       "counted from 0, separated by spaces or commas. A line that begins with "

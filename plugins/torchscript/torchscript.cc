@@ -166,12 +166,12 @@ struct TorchScript::Module {
 
 ParamSchema<TorchScriptOptions> TorchScript::Schema() {
   return ParamSchema<Options>()
-      .Add("path", &Options::path,
+      .AddLocal("path", &Options::path,
            "File that torch.jit.save wrote: a scripted (better) or traced "
            "module whose forward takes a batch of examples and returns logits "
            "[batch, classes]. Its weights are the initial ones, whatever the "
            "seed.")
-      .Add("trust_file", &Options::trust_file,
+      .AddLocal("trust_file", &Options::trust_file,
            "Must be true: loading a module executes code from the file, with "
            "your rights. Load files of people you trust only.");
 }

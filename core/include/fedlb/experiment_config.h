@@ -34,7 +34,8 @@ struct FederationOptions {
   int64_t cohort_size = 0;
   double cohort_fraction = 1;
   int64_t min_cohort = 1;
-  double deadline_seconds = 0;
+  AutoNumber deadline_seconds;
+  int64_t staleness_bound = 0;
 };
 
 // Speed and availability of clients that are played in this process.

@@ -49,6 +49,14 @@ struct AutoInteger {
   friend bool operator==(const AutoInteger&, const AutoInteger&) = default;
 };
 
+// The same for a number of 0 or more.
+struct AutoNumber {
+  double value = 0;  // -1: auto
+
+  bool is_auto() const { return value < 0; }
+  friend bool operator==(const AutoNumber&, const AutoNumber&) = default;
+};
+
 // A number of bytes: an integer, or a string like "8GiB", "500MB"; 0 for none.
 struct ByteCount {
   int64_t value = 0;
@@ -64,6 +72,8 @@ struct ParamInfo {
   std::string requirement;    // "in [0, 0.5)", or empty
   std::string description;
   Constraint constraint;
+  // Of the machine and not of the experiment (AddLocal).
+  bool local = false;
 };
 
 namespace internal {
@@ -86,6 +96,7 @@ FEDLB_DECLARE_PARAM_TYPE(std::vector<int64_t>);
 FEDLB_DECLARE_PARAM_TYPE(std::vector<double>);
 FEDLB_DECLARE_PARAM_TYPE(std::vector<std::string>);
 FEDLB_DECLARE_PARAM_TYPE(AutoInteger);
+FEDLB_DECLARE_PARAM_TYPE(AutoNumber);
 FEDLB_DECLARE_PARAM_TYPE(ByteCount);
 FEDLB_DECLARE_PARAM_TYPE(ConfigTable);
 #undef FEDLB_DECLARE_PARAM_TYPE
@@ -108,8 +119,8 @@ template <typename Options>
 class ParamSchema {
  public:
   // A parameter of type bool, int64_t, double, std::string, a vector of the
-  // last three, AutoInteger, ByteCount, or ConfigTable (the nested table of a
-  // contained component).
+  // last three, AutoInteger, AutoNumber, ByteCount, or ConfigTable (the nested
+  // table of a contained component).
   template <typename T>
   ParamSchema&& Add(absl::string_view name, T Options::*member,
                     absl::string_view description,
@@ -129,6 +140,17 @@ class ParamSchema {
       return Type::Write(static_cast<const Options*>(options)->*member);
     };
     fields_.push_back(std::move(field));
+    return std::move(*this);
+  }
+
+  // The same for what belongs to the machine and not to the experiment: paths
+  // and permissions. No server sets it for its clients.
+  template <typename T>
+  ParamSchema&& AddLocal(absl::string_view name, T Options::*member,
+                         absl::string_view description,
+                         Constraint constraint = {}) && {
+    std::move(*this).Add(name, member, description, std::move(constraint));
+    fields_.back().info.local = true;
     return std::move(*this);
   }
 

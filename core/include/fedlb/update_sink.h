@@ -75,8 +75,10 @@ struct RoundResult {
   // Local steps of the survivor that made most.
   int64_t max_local_steps = 0;
   ScalarMap scalar_means;   // of the updates' scalars, weighted by examples
-  // Client and cause, in the order of the cohort.
+  // Client and cause, in the order of the cohort; late ones last.
   std::vector<std::pair<int64_t, absl::Status>> dropped;
+  // Of the survivors, those whose updates came from an earlier round.
+  int64_t num_late = 0;
 };
 
 // Takes the updates of one round from any number of threads, checks each one,
@@ -101,8 +103,17 @@ class FEDLB_API UpdateSink {
 
   // False when the round has been cancelled.
   bool Admit(int64_t slot);
+  // Whether Admit would return at once.
+  bool MayAdmit(int64_t slot);
   void Deliver(int64_t slot, Update update);
   void Drop(int64_t slot, absl::Status cause);
+
+  // An update that was made from the weights of `staleness` >= 1 rounds ago, of
+  // a client of that round. It is added once the cohort has been, in the order
+  // of round and client, with its examples weighed by 1 / sqrt(1 + staleness)
+  // (J. Nguyen et al., "Federated Learning with Buffered Asynchronous
+  // Aggregation", 2022, section 5). A bad one is dropped.
+  void DeliverLate(int64_t staleness, Update update);
 
   // Ends all waiting; later calls do nothing. For a fault of the server itself
   // or an interrupted run.
@@ -118,10 +129,14 @@ class FEDLB_API UpdateSink {
     absl::Status dropped;
   };
 
-  absl::Status CheckUpdate(int64_t slot, const Update& update) const;
+  // Decompresses `update` and checks that it is what was asked of `client`.
+  absl::Status CheckUpdate(int64_t round, int64_t client, Update& update) const;
+  absl::Status CheckDecompressed(int64_t round, int64_t client,
+                                 const Update& update) const;
   void Arrive(int64_t slot, Arrival arrival);
-  void AddNext(int64_t slot, Arrival arrival)
+  void AddNext(int64_t slot, int64_t client, Arrival arrival)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AddLate() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const int64_t round_;
   const Update::Kind kind_;
@@ -139,6 +154,8 @@ class FEDLB_API UpdateSink {
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
   int64_t next_slot_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<int64_t, Arrival> waiting_ ABSL_GUARDED_BY(mutex_);
+  // By round and client.
+  std::map<std::pair<int64_t, int64_t>, Arrival> late_ ABSL_GUARDED_BY(mutex_);
   WeightedMean buffer_mean_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, WeightedMean> extra_means_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, TensorLayout> extra_layouts_ ABSL_GUARDED_BY(mutex_);
