@@ -48,6 +48,16 @@ void SetUpTrain(CLI::App& app, ParsedCommand& parsed) {
       ->add_flag("--dry-run", flags->dry_run,
                  "Print the plan, the time and the bytes; train nothing")
       ->excludes(profile);
+  AddRoleFlags(*train, flags->role);
+  train
+      ->add_option("--spawn", flags->spawn,
+                   "Be a server and start N processes on this machine that "
+                   "share out the clients, for trying a federation out")
+      ->check(CLI::Range(1, 1000))
+      ->excludes("--role")
+      ->excludes("--listen")
+      ->excludes("--connect")
+      ->type_name("N");
   AddCommand(*train, flags, true, parsed);
 }
 

@@ -3,11 +3,13 @@
 #ifndef FEDLB_CLI_TRAIN_COMMAND_H_
 #define FEDLB_CLI_TRAIN_COMMAND_H_
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
 #include "command.h"
 #include "config_flags.h"
+#include "role_flags.h"
 
 namespace fedlb::cli {
 
@@ -19,6 +21,8 @@ struct TrainFlags {
   std::string resume;
   std::string profile;
   bool dry_run = false;
+  RoleFlags role;
+  int64_t spawn = 0;  // client processes; 0 for none
 };
 
 void SetUpTrain(CLI::App& app, ParsedCommand& parsed);

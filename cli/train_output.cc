@@ -237,6 +237,40 @@ void DescribeResult(const TrainResult& run, CommandResult& result) {
   result.text = FormatPairs(lines);
 }
 
+Progress DescribeParticipation(const ParticipationProgress& now) {
+  Progress progress;
+  progress.done = now.round;
+  progress.total = now.num_rounds;
+  progress.unit = "round";
+  if (!std::isnan(now.train_loss)) {
+    progress.details = absl::StrFormat("loss %.4f", now.train_loss);
+  }
+  return progress;
+}
+
+void DescribeParticipant(const ParticipationProgress& end,
+                         CommandResult& result) {
+  result.data = Json{
+      {"role", "client"},
+      {"rounds", end.round},
+      {"updates", end.updates},
+      {"refused_updates", end.refused},
+      {"samples", end.samples},
+      {"train", {{"loss", end.train_loss}}},
+      {"traffic",
+       {{"bytes_to_clients", end.traffic.bytes_to_clients},
+        {"bytes_from_clients", end.traffic.bytes_from_clients}}}};
+  result.text = FormatPairs(
+      {{"rounds", FormatCount(end.round)},
+       {"updates", absl::StrCat(FormatCount(end.updates), " sent, ",
+                                FormatCount(end.refused), " refused")},
+       {"samples", FormatCount(end.samples)},
+       {"train", absl::StrCat("loss ", FormatNumber(end.train_loss, 4))},
+       {"traffic",
+        absl::StrCat(FormatBytes(end.traffic.bytes_to_clients), " received, ",
+                     FormatBytes(end.traffic.bytes_from_clients), " sent")}});
+}
+
 TrainOptions OptionsFor(const std::string& run_dir, bool resume,
                         CommandContext& context) {
   TrainOptions options;

@@ -7,10 +7,15 @@
 
 #include "command.h"
 #include "fedlb/experiment.h"
+#include "fedlb/remote_transport.h"
+#include "terminal.h"
 
 namespace fedlb::cli {
 
 void DescribePlan(const ExperimentPlan& plan, CommandResult& result);
+Progress DescribeParticipation(const ParticipationProgress& now);
+void DescribeParticipant(const ParticipationProgress& end,
+                         CommandResult& result);
 void DescribeResult(const TrainResult& run, CommandResult& result);
 
 // Options of a run in `run_dir` that shows its progress and stops on a signal.

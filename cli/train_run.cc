@@ -16,10 +16,12 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "client_processes.h"
 #include "config_loading.h"
 #include "fedlb/config.h"
 #include "fedlb/experiment.h"
 #include "fedlb/experiment_config.h"
+#include "fedlb/participation.h"
 #include "fedlb/profile.h"
 #include "fedlb/registry.h"
 #include "fedlb/status.h"
@@ -119,6 +121,9 @@ ConfigFlags SettingsOf(const TrainFlags& flags) {
   if (flags.trust_file) {
     settings.sets.push_back("model.trust_file=true");
   }
+  for (std::string& setting : SettingsOf(flags.role)) {
+    settings.sets.push_back(std::move(setting));
+  }
   return settings;
 }
 
@@ -151,6 +156,27 @@ absl::StatusOr<ExperimentConfig> LoadResumedConfig(const TrainFlags& flags,
   return config;
 }
 
+// A host of clients has no run of its own.
+absl::Status RunClients(const TrainFlags& flags, const ExperimentConfig& config,
+                        const ComponentRegistry& registry,
+                        CommandContext& context, CommandResult& result) {
+  if (!flags.output.empty() || !flags.resume.empty() ||
+      !flags.profile.empty() || flags.dry_run) {
+    return UsageError(
+        "--output, --resume, --profile and --dry-run are for the process that "
+        "runs the rounds; with --role client the run is the server's");
+  }
+  const absl::StatusOr<ParticipationProgress> progress =
+      Participate(config, registry, context.terminal,
+                  {.stop = &context.stop,
+                   .on_progress = [&context](const ParticipationProgress& now) {
+                     context.terminal.Show(DescribeParticipation(now));
+                   }});
+  FEDLB_RETURN_IF_ERROR(progress.status());
+  DescribeParticipant(*progress, result);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status RunTrain(const TrainFlags& flags, CommandContext& context,
@@ -160,12 +186,22 @@ absl::Status RunTrain(const TrainFlags& flags, CommandContext& context,
   if (!flags.profile.empty()) {
     FEDLB_ASSIGN_OR_RETURN(profile, ReadProfile(flags.profile));
   }
+  TrainFlags asked = flags;
+  std::unique_ptr<ClientProcesses> processes;
+  if (flags.spawn > 0) {
+    FEDLB_ASSIGN_OR_RETURN(
+        processes, ClientProcesses::Prepare(flags.spawn, context.terminal));
+    asked.role.listen = processes->address();
+  }
   ComponentRegistry registry;
   FEDLB_ASSIGN_OR_RETURN(
       const ExperimentConfig config,
       resume
-          ? LoadResumedConfig(flags, context.flags, registry, context.terminal)
-          : LoadExperimentConfig(SettingsOf(flags), context.flags, registry));
+          ? LoadResumedConfig(asked, context.flags, registry, context.terminal)
+          : LoadExperimentConfig(SettingsOf(asked), context.flags, registry));
+  if (IsParticipant(config)) {
+    return RunClients(flags, config, registry, context, result);
+  }
   FEDLB_ASSIGN_OR_RETURN(
       const std::unique_ptr<Experiment> experiment,
       Experiment::Create(config, registry, context.terminal));
@@ -186,7 +222,13 @@ absl::Status RunTrain(const TrainFlags& flags, CommandContext& context,
   // failed, too.
   result.data["run_dir"] = options.run_dir;
   context.terminal.Info(absl::StrCat("run folder: ", options.run_dir));
+  if (processes != nullptr) {
+    FEDLB_RETURN_IF_ERROR(processes->Start(config, context.flags, run_dir + "/clients"));
+  }
   FEDLB_ASSIGN_OR_RETURN(const TrainResult run, experiment->Train(options));
+  if (processes != nullptr) {
+    processes->AwaitEnd();
+  }
   DescribeResult(run, result);
   return absl::OkStatus();
 }

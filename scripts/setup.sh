@@ -6,8 +6,8 @@ readonly torch_version=2.11.0
 readonly build_packages=(
   cmake g++ ninja-build
   libabsl-dev libboost-dev libboost-filesystem-dev libcli11-dev
-  libjpeg62-turbo-dev libjs-chart.js libpng-dev libssl-dev libtomlplusplus-dev
-  libxxhash-dev nlohmann-json3-dev zlib1g-dev
+  libjpeg62-turbo-dev libjs-chart.js libpng-dev libssl-dev libthrift-dev
+  libtomlplusplus-dev libxxhash-dev nlohmann-json3-dev thrift-compiler zlib1g-dev
   dataset-fashion-mnist)
 readonly test_packages=(libbenchmark-dev libgmock-dev libgtest-dev)
 readonly slow_test_packages=(chromium clang libclang-rt-dev)

@@ -22,8 +22,8 @@ namespace {
 
 using nlohmann::json;
 
-// {"run_id": text, "entries": [{"task", "applied", "epoch", "cursor"}]} and what
-// StateWriter adds; its owners are "<entry>.<part>".
+// {"run_id": text, "entries": [{"task", "applied", "epoch", "cursor"}]} and
+// what StateWriter adds; its owners are "<entry>.<part>".
 constexpr char kMetadataKey[] = "fedlb.client_states";
 
 std::string OwnerOf(size_t entry, const std::string& part) {
@@ -51,12 +51,13 @@ absl::StatusOr<std::unique_ptr<ClientStateHistory>> ClientStateHistory::Open(
     if (stat(path.c_str(), &status) != 0 && errno == ENOENT) {
       continue;
     }
-    absl::StatusOr<Entries> entries = CatchAsStatusOr(
-        path, [&] { return history->Read(path); });
+    absl::StatusOr<Entries> entries =
+        CatchAsStatusOr(path, [&] { return history->Read(path); });
     if (!entries.ok()) {
       return InputFileError(absl::StrCat(
-          path, ": ", absl::StripPrefix(entries.status().message(),
-                                        absl::StrCat(path, ": ")),
+          path, ": ",
+          absl::StripPrefix(entries.status().message(),
+                            absl::StrCat(path, ": ")),
           "; name another state folder, or remove the file and the client "
           "begins anew"));
     }
@@ -68,14 +69,13 @@ absl::StatusOr<std::unique_ptr<ClientStateHistory>> ClientStateHistory::Open(
 ClientState ClientStateHistory::Before(int64_t client, int64_t task) {
   absl::MutexLock lock(&mutex_);
   Entries& entries = clients_[client];
-  entries.erase(std::find_if(entries.begin(), entries.end(),
-                             [task](const Entry& entry) {
-                               return entry.task >= task;
-                             }),
-                entries.end());
-  const auto newest = std::find_if(
-      entries.rbegin(), entries.rend(),
-      [](const Entry& entry) { return entry.applied; });
+  entries.erase(
+      std::find_if(entries.begin(), entries.end(),
+                   [task](const Entry& entry) { return entry.task >= task; }),
+      entries.end());
+  const auto newest =
+      std::find_if(entries.rbegin(), entries.rend(),
+                   [](const Entry& entry) { return entry.applied; });
   return newest == entries.rend() ? ClientState() : newest->state;
 }
 

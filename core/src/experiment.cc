@@ -381,7 +381,11 @@ absl::StatusOr<TrainResult> FederatedExperiment::Train(
   ResetPeakMemory();
   RoundLoop loop(f, state, *directory, options,
                  check.has_value() ? &*check : nullptr);
-  FEDLB_RETURN_IF_ERROR(loop.Run());
+  const absl::Status ran = loop.Run();
+  if (f.remote != nullptr) {
+    f.remote->RunEnded(ran);
+  }
+  FEDLB_RETURN_IF_ERROR(ran);
 
   TrainResult result;
   result.run_dir = directory->path();

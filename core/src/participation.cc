@@ -69,11 +69,10 @@ absl::StatusOr<ParticipationProgress> Participate(
   if (!config.ok()) {
     return Annotate(config.status(), "the server's settings");
   }
-  FEDLB_ASSIGN_OR_RETURN(
-      const std::unique_ptr<Federation> federation,
-      CatchAsStatusOr("federation", [&] {
-        return Federation::Create(*config, registry, logger);
-      }));
+  FEDLB_ASSIGN_OR_RETURN(const std::unique_ptr<Federation> federation,
+                         CatchAsStatusOr("federation", [&] {
+                           return Federation::Create(*config, registry, logger);
+                         }));
   federation->environment.stop = options.stop;
   ServingHost host = {.clients = federation->host.get(),
                       .states = states.get(),

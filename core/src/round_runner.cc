@@ -193,6 +193,9 @@ absl::StatusOr<ScalarMap> RoundRunner::Run(
     }
     f.remote->RoundApplied(round, counted);
     metrics["late"] = static_cast<double>(result.num_late);
+    for (const auto& [name, value] : f.remote->Report()) {
+      metrics[absl::StrCat("transport.", name)] = value;
+    }
   }
 
   const absl::Time end = absl::Now();

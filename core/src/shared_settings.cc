@@ -27,6 +27,12 @@ bool IsLocalSection(absl::string_view section) {
 
 bool IsGiven(const ConfigValue& value) { return value.origin() != "default"; }
 
+// The server has decided what "auto" stands for.
+bool IsAuto(const ConfigValue& value) {
+  const std::string* text = value.As<std::string>();
+  return text != nullptr && *text == "auto";
+}
+
 std::string NameIn(const ConfigTable& table) {
   const ConfigValue* name = table.Find(kNameKey);
   const std::string* text = name == nullptr ? nullptr : name->As<std::string>();
@@ -97,7 +103,7 @@ void ListOverruled(const ConfigTable& own, const ConfigTable& used,
         other == nullptr ? nullptr : other->As<ConfigTable>();
     if (table != nullptr && other_table != nullptr) {
       ListOverruled(*table, *other_table, absl::StrCat(prefix, key, "."), keys);
-    } else if (table == nullptr && IsGiven(value) &&
+    } else if (table == nullptr && IsGiven(value) && !IsAuto(value) &&
                (other == nullptr || !(*other == value))) {
       keys.push_back(absl::StrCat(prefix, key));
     }

@@ -1,4 +1,5 @@
-// Taking part, with clients of this process, in a run whose server is elsewhere.
+// Taking part, with clients of this process, in a run whose server is
+// elsewhere.
 
 #ifndef FEDLB_PARTICIPATION_H_
 #define FEDLB_PARTICIPATION_H_

@@ -84,6 +84,14 @@ class FEDLB_API RemoteTransport : public Transport {
   virtual void RoundApplied(int64_t round,
                             absl::Span<const int64_t> clients) = 0;
 
+  // The run is over, or has failed. Tells the clients, unless it was
+  // interrupted to be resumed.
+  virtual void RunEnded(const absl::Status& status) = 0;
+
+  // Of the newest round, for the log: where the clients' time went, and the
+  // bytes of all rounds so far.
+  virtual ScalarMap Report() const = 0;
+
   // From now on the run, if it dies, goes on with `next_round`.
   virtual void CheckpointWritten(int64_t next_round) = 0;
 

@@ -1,0 +1,811 @@
+#include "thrift/coordinator.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "fedlb/status.h"
+#include "thrift/refusal.h"
+
+namespace fedlb::thrift {
+namespace {
+
+using std::chrono::duration;
+using std::chrono::duration_cast;
+
+// Tasks are numbered round by round, so that a restarted server gives the same
+// task the same number.
+constexpr int64_t kTasksPerRound = 1024;
+
+// Heartbeats that may be missed.
+constexpr int kMissedHeartbeats = 3;
+
+// How long a call waits for one of the places for uploads.
+constexpr std::chrono::seconds kPlaceWait(5);
+
+// A signal handler cannot wake the round loop.
+constexpr std::chrono::milliseconds kStopPeriod(100);
+
+// deadline_seconds = "auto".
+constexpr double kDeadlineFactor = 3;
+constexpr double kDeadlineQuantile = 0.9;
+constexpr double kShortestDeadline = 1;
+constexpr size_t kTimesKept = 1000;
+constexpr size_t kTimesNeeded = 3;
+
+Clock::duration Seconds(double seconds) {
+  return duration_cast<Clock::duration>(duration<double>(seconds));
+}
+
+double SecondsBetween(Clock::time_point from, Clock::time_point to) {
+  return duration<double>(to - from).count();
+}
+
+absl::Status TaskIsOver(int64_t client, int64_t task) {
+  return Refusal(Refused::kTaskClosed,
+                 absl::StrCat("task ", task, " is over for client ", client));
+}
+
+}  // namespace
+
+struct Session {
+  std::string process;
+  std::string peer;
+  std::vector<int64_t> clients;
+
+  // Guarded by the coordinator's mutex.
+  std::condition_variable news;
+  Clock::time_point last_seen;
+  int calls = 0;  // under way
+  bool superseded = false;
+  bool told_end = false;
+  int64_t handed_task = -1;
+};
+
+struct Coordinator::Answer {
+  enum class State {
+    kOpen,        // the client has not sent it, or not all of it
+    kDelivering,  // a thread reads it
+    kSpilled,     // complete, on disk until its turn
+    kClosed,      // with the sink, or dropped
+    kLate,        // like kOpen, after the round
+    kLateKept,    // complete, for the next round that is applied
+  };
+
+  Answer(std::shared_ptr<const SentTask> of_task, ClientAssignment to,
+         int64_t at)
+      : task(std::move(of_task)), assignment(to), slot(at) {}
+
+  const std::shared_ptr<const SentTask> task;
+  const ClientAssignment assignment;
+  const int64_t slot;
+  State state = State::kOpen;
+  bool delivered = false;  // to the sink, and not dropped
+
+  // Nothing more is needed from the client.
+  bool IsComplete() const {
+    return delivered || state == State::kSpilled || state == State::kLateKept;
+  }
+
+  std::shared_ptr<Upload> upload;
+  std::optional<SpilledUpload> spilled;
+  std::optional<Update> late;
+  Clock::time_point handed, fetched, announced, committed;
+};
+
+struct Coordinator::OpenRound {
+  std::shared_ptr<const SentTask> task;
+  UpdateSink* sink = nullptr;
+  std::vector<std::shared_ptr<Answer>> answers;  // by slot
+  Clock::time_point start;
+  std::optional<Clock::time_point> deadline;
+};
+
+namespace {
+
+// Marks a call of a process, which is a sign of life while it lasts.
+class CallScope {
+ public:
+  CallScope(Session& session, std::unique_lock<std::mutex>& lock)
+      : session_(session), lock_(lock) {
+    ++session_.calls;
+    session_.last_seen = Clock::now();
+  }
+  ~CallScope() {
+    if (!lock_.owns_lock()) {
+      lock_.lock();
+    }
+    --session_.calls;
+    session_.last_seen = Clock::now();
+  }
+  CallScope(const CallScope&) = delete;
+  CallScope& operator=(const CallScope&) = delete;
+
+ private:
+  Session& session_;
+  std::unique_lock<std::mutex>& lock_;
+};
+
+}  // namespace
+
+Coordinator::Coordinator(FederationTerms terms,
+                         const CoordinatorOptions& options, Logger& logger)
+    : terms_(std::move(terms)),
+      options_(options),
+      logger_(logger),
+      started_(Clock::now()),
+      next_round_durable_(terms_.next_round) {}
+
+Coordinator::~Coordinator() = default;
+
+absl::StatusOr<SessionPtr> Coordinator::Join(
+    const std::string& process, const std::vector<int64_t>& clients,
+    const std::string& peer) {
+  for (const int64_t client : clients) {
+    if (client < 0 || client >= terms_.num_clients) {
+      return Refusal(Refused::kUnknownClient,
+                     absl::StrCat("client ", client,
+                                  ": the federation has the clients 0 to ",
+                                  terms_.num_clients - 1));
+    }
+  }
+  Lock lock(mutex_);
+  SessionPtr& session = sessions_[process];
+  if (session == nullptr || session->superseded ||
+      session->clients != clients) {
+    if (session != nullptr) {
+      session->superseded = true;
+    }
+    session = std::make_shared<Session>();
+    session->process = process;
+    session->clients = clients;
+  }
+  session->peer = peer;
+  session->last_seen = Clock::now();
+  session->handed_task = -1;
+  for (const int64_t client : clients) {
+    SessionPtr& owner = session_of_[client];
+    if (owner != nullptr && owner != session && !owner->superseded) {
+      owner->superseded = true;
+      owner->news.notify_all();
+      if (owner->process != process) {
+        sessions_.erase(owner->process);
+      }
+      logger_.Warning(absl::StrCat("client ", client, " has joined from ", peer,
+                                   ", and no longer is at ", owner->peer));
+    }
+    owner = session;
+  }
+  round_changed_.notify_all();
+  return session;
+}
+
+absl::Status Coordinator::CheckSession(Session& session) const {
+  if (session.superseded) {
+    return Refusal(Refused::kSuperseded,
+                   "another process has joined with one of these clients; "
+                   "stop one of the two");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<PollAnswer> Coordinator::Poll(const SessionPtr& session,
+                                             Clock::duration wait) {
+  Lock lock(mutex_);
+  const CallScope call(*session, lock);
+  const Clock::time_point until =
+      Clock::now() + std::min(wait, Seconds(options_.heartbeat_seconds));
+  for (;;) {
+    FEDLB_RETURN_IF_ERROR(CheckSession(*session));
+    PollAnswer answer = AnswerPoll(*session);
+    if (answer.task != nullptr || answer.finished || Clock::now() >= until) {
+      return answer;
+    }
+    session->news.wait_until(lock, until);
+  }
+}
+
+PollAnswer Coordinator::AnswerPoll(Session& session) {
+  PollAnswer answer;
+  answer.first_undurable_task = next_round_durable_ * kTasksPerRound;
+  for (const int64_t client : session.clients) {
+    const auto applied = applied_.find(client);
+    if (applied != applied_.end()) {
+      answer.acknowledgements.emplace_back(client, applied->second);
+    }
+  }
+  if (finished_) {
+    answer.finished = true;
+    answer.reason = reason_;
+    session.told_end = true;
+    process_told_.notify_all();
+    return answer;
+  }
+  if (round_ == nullptr || session.handed_task == round_->task->id) {
+    return answer;
+  }
+  const Clock::time_point now = Clock::now();
+  for (const int64_t client : session.clients) {
+    const auto found = answers_.find({round_->task->id, client});
+    if (found != answers_.end() &&
+        found->second->state == Answer::State::kOpen) {
+      answer.assignments.push_back(found->second->assignment);
+      found->second->handed = now;
+    }
+  }
+  session.handed_task = round_->task->id;
+  if (!answer.assignments.empty()) {
+    answer.task = round_->task;
+    if (round_->deadline.has_value()) {
+      answer.time_left = *round_->deadline - now;
+    }
+  }
+  return answer;
+}
+
+absl::StatusOr<std::shared_ptr<Coordinator::Answer>> Coordinator::FindAnswer(
+    Session& session, int64_t client, int64_t task) const {
+  FEDLB_RETURN_IF_ERROR(CheckSession(session));
+  if (std::find(session.clients.begin(), session.clients.end(), client) ==
+      session.clients.end()) {
+    return Refusal(Refused::kForbidden,
+                   absl::StrCat("client ", client,
+                                " is not one that this process joined with"));
+  }
+  const auto found = answers_.find({task, client});
+  if (found == answers_.end()) {
+    return Refusal(
+        Refused::kTaskClosed,
+        absl::StrCat("task ", task, " is not open for client ", client,
+                     last_task_ < 0
+                         ? std::string(": none has begun")
+                         : absl::StrCat(": the newest is ", last_task_)));
+  }
+  return found->second;
+}
+
+absl::StatusOr<std::shared_ptr<const SentTask>> Coordinator::FindTask(
+    const SessionPtr& session, int64_t task) {
+  Lock lock(mutex_);
+  const CallScope call(*session, lock);
+  FEDLB_RETURN_IF_ERROR(CheckSession(*session));
+  std::shared_ptr<const SentTask> sent;
+  for (const int64_t client : session->clients) {
+    const auto found = answers_.find({task, client});
+    if (found != answers_.end()) {
+      sent = found->second->task;
+      found->second->fetched = Clock::now();
+    }
+  }
+  if (sent == nullptr) {
+    return Refusal(Refused::kTaskClosed,
+                   absl::StrCat("task ", task, " is not open"));
+  }
+  return sent;
+}
+
+absl::Status Coordinator::TakeUploadPlace(Lock& lock) {
+  const auto is_free = [this] { return num_uploads_ < options_.uploads; };
+  if (!place_free_.wait_for(lock, kPlaceWait, is_free)) {
+    return Refusal(Refused::kBusy,
+                   absl::StrCat("the server receives ", options_.uploads,
+                                " updates at a time"));
+  }
+  ++num_uploads_;
+  return absl::OkStatus();
+}
+
+void Coordinator::ReleaseUpload(Answer& answer) {
+  if (answer.upload != nullptr) {
+    answer.upload = nullptr;
+    --num_uploads_;
+    place_free_.notify_one();
+  }
+}
+
+absl::StatusOr<int64_t> Coordinator::BeginUpload(const SessionPtr& session,
+                                                 int64_t client, int64_t task,
+                                                 int64_t bytes,
+                                                 ChecksumKind kind,
+                                                 int64_t checksum) {
+  if (bytes < 1 || bytes > options_.max_update_bytes) {
+    return Refusal(
+        Refused::kTooLarge,
+        absl::StrCat("an update of ", bytes, " bytes; the server takes up to ",
+                     options_.max_update_bytes,
+                     ", which transport.max_update_bytes sets"));
+  }
+  Lock lock(mutex_);
+  const CallScope call(*session, lock);
+  FEDLB_ASSIGN_OR_RETURN(std::shared_ptr<Answer> answer,
+                         FindAnswer(*session, client, task));
+  const auto is_open = [&answer] {
+    return answer->state == Answer::State::kOpen ||
+           answer->state == Answer::State::kLate;
+  };
+  if (answer->IsComplete()) {
+    return bytes;  // announced again after an answer that was lost
+  }
+  if (is_open() && (answer->upload == nullptr ||
+                    !answer->upload->Is(bytes, kind, checksum))) {
+    ReleaseUpload(*answer);
+    FEDLB_RETURN_IF_ERROR(TakeUploadPlace(lock));
+    if (is_open() && answer->upload == nullptr) {
+      answer->upload = std::make_shared<thrift::Upload>(bytes, kind, checksum);
+      answer->announced = Clock::now();
+    } else {
+      --num_uploads_;
+      place_free_.notify_one();
+    }
+  }
+  if (answer->state == Answer::State::kDelivering) {
+    return Refusal(Refused::kBusy, "the update is being read");
+  }
+  if (!is_open()) {
+    return TaskIsOver(client, task);
+  }
+  return answer->upload->received();
+}
+
+absl::StatusOr<int64_t> Coordinator::PutChunk(const SessionPtr& session,
+                                              int64_t client, int64_t task,
+                                              int64_t offset,
+                                              absl::string_view chunk) {
+  std::shared_ptr<Upload> upload;
+  {
+    Lock lock(mutex_);
+    session->last_seen = Clock::now();
+    FEDLB_ASSIGN_OR_RETURN(const std::shared_ptr<Answer> answer,
+                           FindAnswer(*session, client, task));
+    upload = answer->upload;
+    if (upload == nullptr) {
+      return answer->state == Answer::State::kClosed
+                 ? TaskIsOver(client, task)
+                 : Refusal(Refused::kOutOfOrder,
+                           "a chunk of an update that was not announced");
+    }
+  }
+  return upload->Put(offset, chunk);
+}
+
+absl::Status Coordinator::Commit(const SessionPtr& session, int64_t client,
+                                 int64_t task) {
+  Lock lock(mutex_);
+  const CallScope call(*session, lock);
+  const auto applied = applied_.find(client);
+  if (applied != applied_.end() && applied->second == task) {
+    return absl::OkStatus();
+  }
+  FEDLB_ASSIGN_OR_RETURN(const std::shared_ptr<Answer> found,
+                         FindAnswer(*session, client, task));
+  Answer& answer = *found;
+  if (answer.IsComplete()) {
+    return absl::OkStatus();
+  }
+  if (answer.state == Answer::State::kDelivering) {
+    return Refusal(Refused::kBusy, "the update is being read");
+  }
+  const bool late = answer.state == Answer::State::kLate;
+  if (!late && answer.state != Answer::State::kOpen) {
+    return TaskIsOver(client, task);
+  }
+  if (answer.upload == nullptr) {
+    return Refusal(Refused::kOutOfOrder,
+                   "the end of an update that was not announced");
+  }
+  const std::shared_ptr<Upload> upload = answer.upload;
+  answer.state = Answer::State::kDelivering;
+  lock.unlock();
+  const absl::Status complete = upload->Finish();
+  lock.lock();
+  if (!complete.ok()) {
+    answer.state = late ? Answer::State::kLate : Answer::State::kOpen;
+    round_changed_.notify_all();
+    return complete;
+  }
+  answer.committed = Clock::now();
+  if (late) {
+    lock.unlock();
+    absl::StatusOr<Update> update = DecodeUpdate(upload->content());
+    lock.lock();
+    ReleaseUpload(answer);
+    if (!update.ok()) {
+      answer.state = Answer::State::kClosed;
+      return Refusal(Refused::kMalformed, update.status().message());
+    }
+    answer.late = *std::move(update);
+    answer.state = Answer::State::kLateKept;
+    return absl::OkStatus();
+  }
+  if (!round_->sink->MayAdmit(answer.slot)) {
+    return Spill(answer, lock);
+  }
+  const absl::Status delivered = Deliver(answer, upload->content(), lock);
+  ReleaseUpload(answer);
+  return delivered;
+}
+
+// The answer is kDelivering, so that the round stays open.
+absl::Status Coordinator::Deliver(Answer& answer, absl::string_view bytes,
+                                  Lock& lock) {
+  UpdateSink& sink = *round_->sink;
+  lock.unlock();
+  absl::StatusOr<Update> update =
+      CatchAsStatusOr("reading an update", [&] { return DecodeUpdate(bytes); });
+  const absl::Status status = update.status();
+  if (status.ok()) {
+    sink.Deliver(answer.slot, *std::move(update));
+  } else {
+    sink.Drop(answer.slot, status);
+  }
+  lock.lock();
+  answer.state = Answer::State::kClosed;
+  answer.delivered = status.ok();
+  round_changed_.notify_all();
+  return status.ok() ? absl::OkStatus()
+                     : Refusal(Refused::kMalformed, status.message());
+}
+
+absl::Status Coordinator::Spill(Answer& answer, Lock& lock) {
+  const std::shared_ptr<Upload> upload = answer.upload;
+  lock.unlock();
+  absl::StatusOr<SpilledUpload> spilled =
+      SpilledUpload::Write(terms_.spill_folder, upload->content());
+  lock.lock();
+  if (!spilled.ok()) {
+    // It is still in memory, and there may be room when the client asks again.
+    answer.state = Answer::State::kOpen;
+    round_changed_.notify_all();
+    logger_.Warning(spilled.status().message());
+    return Refusal(Refused::kBusy, "the server has no room for the update");
+  }
+  answer.spilled = *std::move(spilled);
+  answer.state = Answer::State::kSpilled;
+  ReleaseUpload(answer);
+  round_changed_.notify_all();
+  return absl::OkStatus();
+}
+
+absl::Status Coordinator::Fail(const SessionPtr& session, int64_t client,
+                               int64_t task, const absl::Status& cause) {
+  Lock lock(mutex_);
+  const CallScope call(*session, lock);
+  FEDLB_ASSIGN_OR_RETURN(const std::shared_ptr<Answer> answer,
+                         FindAnswer(*session, client, task));
+  if (answer->state == Answer::State::kOpen) {
+    Drop(*answer, cause, lock);
+  } else if (answer->state == Answer::State::kLate) {
+    answer->state = Answer::State::kClosed;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Coordinator::Touch(const SessionPtr& session) {
+  const Lock lock(mutex_);
+  session->last_seen = Clock::now();
+  return CheckSession(*session);
+}
+
+void Coordinator::Leave(const SessionPtr& session) {
+  const Lock lock(mutex_);
+  // Its clients are lost from now on, without the grace of those who fell
+  // silent.
+  session->superseded = true;
+  session->told_end = true;
+  for (const int64_t client : session->clients) {
+    const auto owner = session_of_.find(client);
+    if (owner != session_of_.end() && owner->second == session) {
+      owner->second->last_seen = Clock::time_point();
+    }
+  }
+  sessions_.erase(session->process);
+  round_changed_.notify_all();
+  process_told_.notify_all();
+}
+
+std::optional<Clock::time_point> Coordinator::LossTime(int64_t client) const {
+  const Clock::time_point joined_by = started_ + Seconds(options_.join_seconds);
+  const auto found = session_of_.find(client);
+  if (found == session_of_.end()) {
+    return joined_by;
+  }
+  const Session& session = *found->second;
+  if (session.calls > 0 && !session.superseded) {
+    return std::nullopt;
+  }
+  return session.last_seen +
+         Seconds(kMissedHeartbeats * options_.heartbeat_seconds);
+}
+
+std::string Coordinator::AbsenceOf(int64_t client) const {
+  const auto found = session_of_.find(client);
+  if (found == session_of_.end()) {
+    return absl::StrFormat(
+        "has not joined within %g s of the server's start; start it with "
+        "--role client --client-id %d, or raise transport.join_seconds",
+        options_.join_seconds, client);
+  }
+  const Session& session = *found->second;
+  return session.superseded
+             ? absl::StrCat("left, at ", session.peer)
+             : absl::StrFormat("was lost: nothing heard from %s for %.3g s",
+                               session.peer,
+                               SecondsBetween(session.last_seen, Clock::now()));
+}
+
+std::optional<Clock::time_point> Coordinator::RoundDeadline(
+    Clock::time_point start) const {
+  const AutoNumber& setting = terms_.deadline_seconds;
+  if (!setting.is_auto()) {
+    return setting.value > 0 ? std::optional(start + Seconds(setting.value))
+                             : std::nullopt;
+  }
+  if (answer_seconds_.size() < kTimesNeeded) {
+    return std::nullopt;
+  }
+  std::vector<double> seconds(answer_seconds_.begin(), answer_seconds_.end());
+  const auto rank = static_cast<std::ptrdiff_t>(
+      kDeadlineQuantile * static_cast<double>(seconds.size() - 1));
+  std::nth_element(seconds.begin(), seconds.begin() + rank, seconds.end());
+  return start + Seconds(std::max(
+                     kShortestDeadline,
+                     kDeadlineFactor * seconds[static_cast<size_t>(rank)]));
+}
+
+absl::Status Coordinator::RunRound(const RoundTask& task,
+                                   absl::Span<const ClientAssignment> cohort,
+                                   UpdateSink& sink) {
+  auto sent = std::make_shared<SentTask>();
+  sent->round = task.round;
+  sent->work = task.work;
+  sent->lr = task.lr;
+  FEDLB_ASSIGN_OR_RETURN(sent->bytes, EncodeTask(task));
+
+  Lock lock(mutex_);
+  sent->id = std::max(task.round * kTasksPerRound, last_task_ + 1);
+  last_task_ = sent->id;
+  round_ = std::make_unique<OpenRound>();
+  OpenRound& round = *round_;
+  round.task = std::move(sent);
+  round.sink = &sink;
+  round.start = Clock::now();
+  round.deadline = RoundDeadline(round.start);
+  for (size_t slot = 0; slot < cohort.size(); ++slot) {
+    auto answer = std::make_shared<Answer>(round.task, cohort[slot],
+                                           static_cast<int64_t>(slot));
+    answers_[{round.task->id, cohort[slot].client}] = answer;
+    round.answers.push_back(std::move(answer));
+    const auto owner = session_of_.find(cohort[slot].client);
+    if (owner != session_of_.end()) {
+      owner->second->news.notify_all();
+    }
+  }
+
+  absl::Status stopped;
+  for (;;) {
+    const auto is_closed = [](const std::shared_ptr<Answer>& answer) {
+      return answer->state == Answer::State::kClosed;
+    };
+    if (std::all_of(round.answers.begin(), round.answers.end(), is_closed)) {
+      break;
+    }
+    if (stopped.ok() && terms_.stop != nullptr && *terms_.stop != 0) {
+      stopped = InterruptedError("stopped while clients were at work");
+      sink.Cancel(stopped);
+      for (const std::shared_ptr<Answer>& answer : round.answers) {
+        if (answer->state != Answer::State::kDelivering) {
+          answer->state = Answer::State::kClosed;
+        }
+      }
+      continue;
+    }
+    if (DeliverSpilled(lock)) {
+      continue;
+    }
+    Clock::time_point wake = DropLost(lock);
+    if (terms_.stop != nullptr) {
+      wake = std::min(wake, Clock::now() + kStopPeriod);
+    }
+    const bool all_closed =
+        std::all_of(round.answers.begin(), round.answers.end(), is_closed);
+    if (!all_closed) {
+      round_changed_.wait_until(lock, wake);
+    }
+  }
+  CloseRound();
+  return absl::OkStatus();
+}
+
+bool Coordinator::DeliverSpilled(Lock& lock) {
+  for (const std::shared_ptr<Answer>& answer : round_->answers) {
+    if (answer->state != Answer::State::kSpilled) {
+      continue;
+    }
+    if (!round_->sink->MayAdmit(answer->slot)) {
+      return false;
+    }
+    answer->state = Answer::State::kDelivering;
+    const std::optional<SpilledUpload> spilled =
+        std::exchange(answer->spilled, std::nullopt);
+    lock.unlock();
+    const absl::StatusOr<std::string> bytes = spilled->Read();
+    lock.lock();
+    if (bytes.ok()) {
+      Deliver(*answer, *bytes, lock).IgnoreError();  // the sink knows
+    } else {
+      Drop(*answer, bytes.status(), lock);
+    }
+    return true;
+  }
+  return false;
+}
+
+Clock::time_point Coordinator::DropLost(Lock& lock) {
+  const OpenRound& round = *round_;
+  Clock::time_point wake = Clock::now() + std::chrono::hours(1);
+  if (round.deadline.has_value()) {
+    wake = std::min(wake, *round.deadline);
+  }
+  for (const std::shared_ptr<Answer>& answer : round.answers) {
+    if (answer->state != Answer::State::kOpen) {
+      continue;
+    }
+    const Clock::time_point now = Clock::now();
+    const int64_t client = answer->assignment.client;
+    const std::optional<Clock::time_point> loss = LossTime(client);
+    if (round.deadline.has_value() && now >= *round.deadline) {
+      Drop(*answer,
+           DeadlineError(absl::StrFormat(
+               "client %d did not answer within the deadline of %.3g s", client,
+               SecondsBetween(round.start, *round.deadline))),
+           lock);
+    } else if (loss.has_value() && now >= *loss) {
+      Drop(*answer,
+           PeerLostError(
+               absl::StrCat("client ", client, " ", AbsenceOf(client))),
+           lock);
+    } else if (loss.has_value()) {
+      wake = std::min(wake, *loss);
+    } else {
+      // A call under way may end at any time.
+      wake = std::min(wake, now + Seconds(options_.heartbeat_seconds));
+    }
+  }
+  return wake;
+}
+
+void Coordinator::Drop(Answer& answer, absl::Status cause, Lock& lock) {
+  answer.state = Answer::State::kDelivering;
+  UpdateSink& sink = *round_->sink;
+  lock.unlock();
+  sink.Drop(answer.slot, std::move(cause));
+  lock.lock();
+  answer.state = Answer::State::kClosed;
+  ReleaseUpload(answer);
+  round_changed_.notify_all();
+}
+
+// Forgets the round's answers, but for those that may come late.
+void Coordinator::CloseRound() {
+  const OpenRound& round = *round_;
+  RoundPhases sums;
+  double arrived = 0;
+  counts_in_round_.clear();
+  for (const std::shared_ptr<Answer>& answer : round.answers) {
+    const AnswerKey key(round.task->id, answer->assignment.client);
+    if (answer->delivered) {
+      counts_in_round_[key.second] = key.first;
+      const Clock::time_point fetched =
+          std::max(answer->fetched, answer->handed);
+      sums.download_seconds += SecondsBetween(answer->handed, fetched);
+      sums.work_seconds += SecondsBetween(fetched, answer->announced);
+      sums.upload_seconds +=
+          SecondsBetween(answer->announced, answer->committed);
+      answer_seconds_.push_back(SecondsBetween(round.start, answer->committed));
+      ++arrived;
+    }
+    const bool may_be_late =
+        !answer->delivered && terms_.staleness_bound > 0 &&
+        round.task->work.kind != RoundWork::Kind::kDisplacement;
+    ReleaseUpload(*answer);
+    if (may_be_late) {
+      answer->state = Answer::State::kLate;
+    } else {
+      answers_.erase(key);
+    }
+  }
+  while (answer_seconds_.size() > kTimesKept) {
+    answer_seconds_.pop_front();
+  }
+  phases_ =
+      arrived == 0
+          ? RoundPhases()
+          : RoundPhases{.download_seconds = sums.download_seconds / arrived,
+                        .work_seconds = sums.work_seconds / arrived,
+                        .upload_seconds = sums.upload_seconds / arrived};
+  round_ = nullptr;
+}
+
+void Coordinator::DeliverLate(int64_t round, UpdateSink& sink) {
+  std::vector<std::pair<int64_t, Update>> late;  // staleness first
+  {
+    const Lock lock(mutex_);
+    for (auto it = answers_.begin(); it != answers_.end();) {
+      Answer& answer = *it->second;
+      const int64_t staleness = round - answer.task->round;
+      const int64_t client = it->first.second;
+      // A client that has answered the newer task has nothing left to say.
+      const bool stale = staleness > terms_.staleness_bound ||
+                         counts_in_round_.contains(client);
+      const bool kept = answer.state == Answer::State::kLateKept;
+      if (kept && !stale && staleness > 0) {
+        counts_in_round_[client] = it->first.first;
+        late.emplace_back(staleness, *std::move(answer.late));
+      } else if (!stale && answer.state != Answer::State::kClosed) {
+        ++it;
+        continue;
+      }
+      ReleaseUpload(answer);
+      it = answers_.erase(it);
+    }
+  }
+  for (auto& [staleness, update] : late) {
+    sink.DeliverLate(staleness, std::move(update));
+  }
+}
+
+void Coordinator::RoundApplied(int64_t round,
+                               absl::Span<const int64_t> clients) {
+  const Lock lock(mutex_);
+  for (const int64_t client : clients) {
+    const auto counted = counts_in_round_.find(client);
+    applied_[client] =
+        counted != counts_in_round_.end() ? counted->second : last_task_;
+  }
+  // A task of the round after must not have a number of this one.
+  last_task_ = std::max(last_task_, (round + 1) * kTasksPerRound - 1);
+}
+
+void Coordinator::CheckpointWritten(int64_t next_round) {
+  const Lock lock(mutex_);
+  next_round_durable_ = next_round;
+}
+
+RoundPhases Coordinator::phases() const {
+  const Lock lock(mutex_);
+  return phases_;
+}
+
+std::map<int64_t, int64_t> Coordinator::applied() const {
+  const Lock lock(mutex_);
+  return applied_;
+}
+
+void Coordinator::set_applied(std::map<int64_t, int64_t> applied) {
+  const Lock lock(mutex_);
+  applied_ = std::move(applied);
+}
+
+void Coordinator::Finish(const std::string& reason, Clock::duration patience) {
+  Lock lock(mutex_);
+  finished_ = true;
+  reason_ = reason;
+  for (const auto& [process, session] : sessions_) {
+    session->news.notify_all();
+  }
+  const auto all_told = [this] {
+    const Clock::time_point now = Clock::now();
+    return std::all_of(
+        sessions_.begin(), sessions_.end(), [&](const auto& entry) {
+          const Session& session = *entry.second;
+          return session.told_end || session.superseded ||
+                 (session.calls == 0 &&
+                  now - session.last_seen >
+                      Seconds(kMissedHeartbeats * options_.heartbeat_seconds));
+        });
+  };
+  process_told_.wait_for(lock, patience, all_told);
+}
+
+}  // namespace fedlb::thrift

@@ -1,0 +1,121 @@
+#include "thrift/framing.h"
+
+#include <exception>
+#include <limits>
+#include <new>
+#include <utility>
+
+namespace fedlb::thrift {
+namespace {
+
+using apache::thrift::TConfiguration;
+using apache::thrift::protocol::TBinaryProtocolT;
+using apache::thrift::protocol::TProtocol;
+using apache::thrift::transport::TFramedTransport;
+using apache::thrift::transport::TTransport;
+using apache::thrift::transport::TTransportException;
+
+constexpr int kRecursionLimit = 16;
+constexpr uint32_t kFirstBufferBytes = 1 << 16;
+
+}  // namespace
+
+GuardedFramedTransport::GuardedFramedTransport(
+    std::shared_ptr<TTransport> transport, std::shared_ptr<WireTraffic> traffic,
+    std::shared_ptr<ConnectionWatch> watch, int fd, const FrameTimes& times)
+    : TFramedTransport(std::move(transport), kFirstBufferBytes,
+                       std::numeric_limits<uint32_t>::max(),
+                       std::make_shared<TConfiguration>(
+                           kMaxFrameBytes, kMaxFrameBytes, kRecursionLimit)),
+      traffic_(std::move(traffic)),
+      times_(times) {
+  if (watch != nullptr) {
+    setMaxFrameSize(kMaxUnauthenticatedFrameBytes);
+    watched_ = std::make_unique<WatchedConnection>(std::move(watch), fd);
+    watched_->Expect(times_.handshake);
+  }
+}
+
+void GuardedFramedTransport::Authenticate() {
+  setMaxFrameSize(kMaxFrameBytes);
+  authenticated_ = true;
+  if (watched_ != nullptr) {
+    watched_->Authenticate();
+  }
+}
+
+bool GuardedFramedTransport::readFrame() {
+  if (authenticated_ || !on_refusal_) {
+    return ReadGuarded();
+  }
+  try {
+    return ReadGuarded();
+  } catch (const std::exception& error) {
+    on_refusal_(error.what());
+    throw;
+  }
+}
+
+bool GuardedFramedTransport::ReadGuarded() {
+  const bool guarded = watched_ != nullptr && authenticated_;
+  if (guarded) {
+    watched_->Expect(times_.idle);
+  }
+  // Returns with the first byte of the frame.
+  if (!getUnderlyingTransport()->peek()) {
+    return false;
+  }
+  if (guarded) {
+    watched_->Expect(times_.frame);
+  }
+  const bool read = TFramedTransport::readFrame();
+  if (guarded) {
+    watched_->ExpectNothing();
+  }
+  if (read) {
+    traffic_->received += (rBound_ - rBase_) + 4;
+  }
+  return read;
+}
+
+uint32_t GuardedFramedTransport::readEnd() {
+  const uint32_t size = TFramedTransport::readEnd();
+  resetConsumedMessageSize();
+  return size;
+}
+
+void GuardedFramedTransport::flush() {
+  const bool guarded = watched_ != nullptr && authenticated_;
+  if (guarded) {
+    watched_->Expect(times_.frame);
+  }
+  traffic_->sent += wBase_ - wBuf_.get();
+  TFramedTransport::flush();
+  if (guarded) {
+    watched_->ExpectNothing();
+  }
+}
+
+void GuardedFramedTransport::close() {
+  watched_ = nullptr;  // before its descriptor may be another's
+  getUnderlyingTransport()->close();
+}
+
+std::shared_ptr<TProtocol> MakeProtocol(
+    std::shared_ptr<GuardedFramedTransport> transport) {
+  return std::make_shared<TBinaryProtocolT<TFramedTransport>>(
+      std::move(transport), kMaxFrameBytes, kMaxContainerSize,
+      /*strict_read=*/true, /*strict_write=*/true);
+}
+
+bool GuardedProcessor::process(std::shared_ptr<TProtocol> in,
+                               std::shared_ptr<TProtocol> out, void* context) {
+  try {
+    return inner_->process(std::move(in), std::move(out), context);
+  } catch (const std::bad_alloc&) {
+    throw TTransportException(TTransportException::CORRUPTED_DATA,
+                              "a message that takes too much memory");
+  }
+}
+
+}  // namespace fedlb::thrift

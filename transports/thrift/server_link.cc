@@ -1,0 +1,398 @@
+#include "thrift/server_link.h"
+
+#include <sys/socket.h>
+#include <thrift/TOutput.h>
+#include <thrift/transport/TSocket.h>
+
+#include <algorithm>
+#include <chrono>
+#include <deque>
+#include <optional>
+#include <random>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "fedlb/fingerprint.h"
+#include "fedlb/status.h"
+#include "fedlb_constants.h"
+#include "thrift/checksum.h"
+#include "thrift/refusal.h"
+
+namespace fedlb::thrift {
+namespace {
+
+using apache::thrift::TException;
+using apache::thrift::transport::TSocket;
+using apache::thrift::transport::TTransportException;
+using Clock = std::chrono::steady_clock;
+
+constexpr ChecksumKind kChecksum = ChecksumKind::kXxh3;
+
+// Between attempts: a random part of a time that doubles from the first to the
+// last (M. Brooker, "Exponential Backoff And Jitter", 2015: full jitter).
+constexpr double kFirstPause = 0.1;
+constexpr double kLongestPause = 20;
+
+constexpr int kConnectMillis = 10000;
+// A call that takes longer has lost its server: a poll ends with the heartbeat.
+constexpr int kCallMillis = 60000;
+
+// Chunks that are on their way at once, so that neither side waits for the
+// other.
+constexpr size_t kChunksAhead = 4;
+
+// A signal waits for a poll to end.
+constexpr int32_t kPollMillis = 2000;
+
+// More than a bad connection explains.
+constexpr int kDamagedInARow = 20;
+
+std::string RandomName() {
+  std::random_device random;
+  return absl::StrFormat("%08x%08x%08x%08x", random(), random(), random(),
+                         random());
+}
+
+void Discard(const char* /*message*/) {}
+
+absl::Status ToStatus(const wire::Refusal& refusal) {
+  return Refusal(static_cast<Refused>(refusal.code), refusal.message);
+}
+
+// What a call ended with.
+struct Outcome {
+  absl::Status status;
+  bool lost = false;  // the connection, and not the call
+};
+
+// Bytes that do not have their checksum.
+class CorruptChunk : public TException {};
+
+}  // namespace
+
+ServerLink::ServerLink(const ServerLinkOptions& options,
+                       const std::atomic<int>* stop, Logger& logger)
+    : options_(options),
+      stop_(stop),
+      logger_(logger),
+      process_(RandomName()),
+      traffic_(std::make_shared<WireTraffic>()) {}
+
+absl::StatusOr<std::unique_ptr<ServerLink>> ServerLink::Connect(
+    const ServerLinkOptions& options, const std::atomic<int>* stop,
+    Logger& logger) {
+  apache::thrift::GlobalOutput.setOutputFunction(Discard);
+  std::unique_ptr<ServerLink> link(new ServerLink(options, stop, logger));
+  if (!options.tls.empty()) {
+    FEDLB_ASSIGN_OR_RETURN(
+        link->tls_, TlsSocketFactory::Create(options.tls, /*server=*/false));
+  }
+  FEDLB_RETURN_IF_ERROR(link->Make([](wire::FederationClient&) {}));
+  link->beat_ = std::thread([&link = *link] { link.Beat(); });
+  return link;
+}
+
+ServerLink::~ServerLink() {
+  {
+    const std::lock_guard lock(beat_mutex_);
+    leaving_ = true;
+  }
+  beat_stops_.notify_all();
+  if (beat_.joinable()) {
+    beat_.join();
+  }
+  Disconnect();
+}
+
+void ServerLink::Disconnect() {
+  client_ = nullptr;
+  if (transport_ != nullptr) {
+    transport_->close();
+    transport_ = nullptr;
+  }
+}
+
+void ServerLink::Join() {
+  const Endpoint& server = options_.server;
+  std::shared_ptr<TSocket> socket;
+  if (server.is_unix()) {
+    socket = std::make_shared<TSocket>(server.path);
+  } else if (tls_ != nullptr) {
+    socket = tls_->createSocket(server.host, server.port);
+  } else {
+    socket = std::make_shared<TSocket>(server.host, server.port);
+  }
+  socket->setConnTimeout(kConnectMillis);
+  socket->setRecvTimeout(kCallMillis);
+  socket->setSendTimeout(kCallMillis);
+  socket->setKeepAlive(true);
+  socket->open();
+  transport_ = std::make_shared<GuardedFramedTransport>(
+      socket, traffic_, nullptr, -1, FrameTimes());
+  client_ = std::make_unique<wire::FederationClient>(MakeProtocol(transport_));
+
+  wire::Hello hello;
+  hello.__set_protocol(wire::g_fedlb_constants.PROTOCOL_VERSION);
+  hello.__set_process(process_);
+  hello.__set_clients(options_.clients);
+  hello.__set_token(options_.token);
+  hello.__set_software(absl::StrCat("fedlb ", HostVersion()));
+  hello.__set_checksum(static_cast<wire::Checksum::type>(kChecksum));
+  wire::Welcome welcome;
+  client_->join(welcome, hello);
+  if (was_connected_ && welcome.runId != welcome_.runId) {
+    throw std::runtime_error(
+        "the server now runs another federation; start the client anew");
+  }
+  if (!was_connected_) {
+    welcome_ = std::move(welcome);  // others read it without a lock
+  }
+  was_connected_ = true;
+}
+
+bool ServerLink::Pause(double seconds) {
+  const Clock::time_point until =
+      Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                         std::chrono::duration<double>(seconds));
+  while (Clock::now() < until) {
+    if (stop_ != nullptr && *stop_ != 0) {
+      return false;
+    }
+    std::this_thread::sleep_for(std::min<Clock::duration>(
+        std::chrono::milliseconds(50), until - Clock::now()));
+  }
+  return stop_ == nullptr || *stop_ == 0;
+}
+
+absl::Status ServerLink::Make(const Call& call) {
+  const std::lock_guard lock(mutex_);
+  const auto attempt = [&]() -> Outcome {
+    try {
+      if (client_ == nullptr) {
+        Join();
+      }
+      call(*client_);
+      return {};
+    } catch (const wire::Refusal& refusal) {
+      return {ToStatus(refusal), false};
+    } catch (const CorruptChunk&) {
+      return {Refusal(Refused::kCorrupt, "a chunk has another checksum"),
+              false};
+    } catch (const std::exception& error) {
+      return {absl::UnavailableError(error.what()), true};
+    }
+  };
+  const std::string name = options_.server.ToString();
+  const Clock::time_point start = Clock::now();
+  double pause = kFirstPause;
+  static thread_local std::mt19937_64 random{std::random_device{}()};
+  for (;;) {
+    const Outcome outcome = attempt();
+    if (outcome.status.ok()) {
+      if (pause > kFirstPause) {
+        logger_.Info(absl::StrCat("reached ", name, " again"));
+      }
+      return absl::OkStatus();
+    }
+    const std::optional<Refused> code = CodeOf(outcome.status);
+    if (code.has_value() && !IsRetryable(*code) &&
+        *code != Refused::kNotJoined) {
+      return outcome.status;
+    }
+    if (code == Refused::kOutOfOrder || code == Refused::kCorrupt) {
+      return outcome.status;
+    }
+    if (outcome.lost || code == Refused::kNotJoined) {
+      Disconnect();
+    }
+    const double waited =
+        std::chrono::duration<double>(Clock::now() - start).count();
+    if (waited > options_.reconnect_seconds) {
+      return PeerLostError(absl::StrFormat(
+          "%s: %s; tried for %.0f s (transport.reconnect_seconds). Is the "
+          "server running, and its address right?",
+          name, outcome.status.message(), waited));
+    }
+    if (outcome.lost && pause == kFirstPause) {
+      logger_.Warning(absl::StrCat(name, ": ", outcome.status.message(),
+                                   "; trying again for ",
+                                   options_.reconnect_seconds, " s"));
+    }
+    const double jittered =
+        std::uniform_real_distribution<double>(0, pause)(random);
+    if (!Pause(jittered)) {
+      return InterruptedError("stopped while waiting for the server");
+    }
+    pause = std::min(2 * pause, kLongestPause);
+  }
+}
+
+absl::Status ServerLink::MakeAgain(const Call& call) {
+  absl::Status status;
+  for (int attempt = 0; attempt < kDamagedInARow; ++attempt) {
+    status = Make(call);
+    const std::optional<Refused> code = CodeOf(status);
+    if (code != Refused::kOutOfOrder && code != Refused::kCorrupt) {
+      return status;
+    }
+  }
+  return PeerLostError(absl::StrCat(
+      options_.server.ToString(), ": what is sent does not arrive as it was, ",
+      kDamagedInARow, " times in a row (", status.message(),
+      "); something between here and there changes it"));
+}
+
+absl::StatusOr<wire::Notice> ServerLink::Poll() {
+  wire::Notice notice;
+  FEDLB_RETURN_IF_ERROR(Make([&](wire::FederationClient& client) {
+    notice = wire::Notice();
+    client.poll(notice, std::min(welcome_.heartbeatMillis, kPollMillis));
+  }));
+  return notice;
+}
+
+// Calls that are sent before the answers of earlier ones have come. Ends the
+// connection when something goes wrong in between: answers that nobody reads
+// would be taken for those of later calls.
+class ServerLink::Pipeline {
+ public:
+  explicit Pipeline(ServerLink& link) : link_(link) {}
+  ~Pipeline() {
+    if (ahead_ > 0) {
+      link_.Disconnect();
+    }
+  }
+  Pipeline(const Pipeline&) = delete;
+  Pipeline& operator=(const Pipeline&) = delete;
+
+  bool is_full() const { return ahead_ >= kChunksAhead; }
+  bool is_empty() const { return ahead_ == 0; }
+  void Sent() { ++ahead_; }
+  void Received() { --ahead_; }
+
+ private:
+  ServerLink& link_;
+  size_t ahead_ = 0;
+};
+
+absl::StatusOr<std::string> ServerLink::Fetch(int64_t task, int64_t size) {
+  std::string bytes;
+  bytes.reserve(static_cast<size_t>(size));
+  const auto received = [&bytes] { return static_cast<int64_t>(bytes.size()); };
+  // Begun anew, after a lost connection for one, it goes on where it was.
+  FEDLB_RETURN_IF_ERROR(MakeAgain([&](wire::FederationClient& client) {
+    Pipeline pipeline(*this);
+    int64_t asked = received();
+    while (received() < size) {
+      while (!pipeline.is_full() && asked < size) {
+        client.send_fetch(task, asked, kChunkBytes);
+        pipeline.Sent();
+        asked = std::min<int64_t>(asked + kChunkBytes, size);
+      }
+      wire::Chunk chunk;
+      client.recv_fetch(chunk);
+      if (chunk.data.empty() ||
+          ChecksumOf(kChecksum, chunk.data) != chunk.checksum) {
+        throw CorruptChunk();
+      }
+      pipeline.Received();
+      bytes.append(chunk.data);
+    }
+  }));
+  return bytes;
+}
+
+absl::Status ServerLink::Send(int64_t client, int64_t task,
+                              absl::string_view update) {
+  wire::Upload upload;
+  upload.__set_client(client);
+  upload.__set_task(task);
+  upload.__set_bytes(static_cast<int64_t>(update.size()));
+  upload.__set_checksum(ChecksumOf(kChecksum, update));
+  return MakeAgain([&](wire::FederationClient& server) {
+    auto offset = static_cast<size_t>(server.beginUpload(upload));
+    {
+      Pipeline pipeline(*this);
+      wire::Chunk chunk;
+      while (offset < update.size() || !pipeline.is_empty()) {
+        if (offset < update.size() && !pipeline.is_full()) {
+          chunk.data = std::string(update.substr(offset, kChunkBytes));
+          chunk.checksum = ChecksumOf(kChecksum, chunk.data);
+          server.send_putChunk(client, task, static_cast<int64_t>(offset),
+                               chunk);
+          pipeline.Sent();
+          offset += chunk.data.size();
+        } else {
+          server.recv_putChunk();
+          pipeline.Received();
+        }
+      }
+    }
+    server.commit(client, task);
+  });
+}
+
+absl::Status ServerLink::Fail(int64_t client, int64_t task, bool diverged,
+                              const std::string& cause) {
+  return Make([&](wire::FederationClient& server) {
+    server.fail(client, task, diverged, cause);
+  });
+}
+
+absl::StatusOr<double> ServerLink::Echo(int64_t bytes) {
+  double seconds = 0;
+  FEDLB_RETURN_IF_ERROR(Make([&](wire::FederationClient& server) {
+    const Clock::time_point start = Clock::now();
+    Pipeline pipeline(*this);
+    std::string payload;
+    std::string answer;
+    int64_t sent = 0;
+    while (sent < bytes || !pipeline.is_empty()) {
+      if (sent < bytes && !pipeline.is_full()) {
+        const int64_t length = std::min<int64_t>(kChunkBytes, bytes - sent);
+        payload.resize(static_cast<size_t>(length));
+        server.send_echo(payload, static_cast<int32_t>(length));
+        pipeline.Sent();
+        sent += length;
+      } else {
+        server.recv_echo(answer);
+        pipeline.Received();
+      }
+    }
+    seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  }));
+  return seconds;
+}
+
+// A server that cannot be reached need not be told.
+void ServerLink::Leave() {
+  const std::lock_guard lock(mutex_);
+  try {
+    if (client_ != nullptr) {
+      client_->leave();
+    }
+  } catch (const std::exception&) {
+    Disconnect();
+  }
+}
+
+void ServerLink::Beat() {
+  std::unique_lock beat_lock(beat_mutex_);
+  const std::chrono::milliseconds period(welcome_.heartbeatMillis);
+  while (
+      !beat_stops_.wait_for(beat_lock, period, [this] { return leaving_; })) {
+    // A call that is under way is a sign of life itself.
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    if (!lock.owns_lock() || client_ == nullptr) {
+      continue;
+    }
+    try {
+      client_->heartbeat();
+    } catch (const std::exception&) {
+      Disconnect();  // the next call connects again, or says what is wrong
+    }
+  }
+}
+
+}  // namespace fedlb::thrift
