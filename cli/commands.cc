@@ -8,6 +8,7 @@
 #include <string>
 
 #include "aggregate_command.h"
+#include "certs_command.h"
 #include "config_command.h"
 #include "data_command.h"
 #include "doctor_command.h"
@@ -40,6 +41,7 @@ AnyRunFunction Bind(RunFunction<Flags> run) {
 const std::map<std::string, AnyRunFunction>& Commands() {
   static const auto& commands = *new std::map<std::string, AnyRunFunction>{
       {"aggregate", Bind<AggregateFlags>(RunAggregate)},
+      {"certs", Bind<CertsFlags>(RunCerts)},
       {"config new", Bind<ConfigNewFlags>(RunConfigNew)},
       {"config show", Bind<ConfigShowFlags>(RunConfigShow)},
       {"data info", Bind<DataInfoFlags>(RunDataInfo)},

@@ -18,6 +18,7 @@
 #include <CLI/CLI.hpp>
 
 #include "aggregate_command.h"
+#include "certs_command.h"
 #include "command.h"
 #include "commands.h"
 #include "completion.h"
@@ -282,6 +283,7 @@ int Main(int argc, char** argv) {
   SetUpAggregate(app, parsed);
   SetUpEvaluate(app, parsed);
   SetUpData(app, parsed);
+  SetUpCerts(app, parsed);
   SetUpDoctor(app, parsed);
   SetUpProfile(app, parsed);
   SetUpReport(app, parsed);

@@ -127,8 +127,11 @@ absl::string_view Expectation(absl::string_view type, const ConfigValue& value,
   if (type == "bytes") {
     return "expected a number of bytes, such as 4096, \"500MB\" or \"8GiB\"";
   }
-  if (absl::StrContains(type, "auto")) {
+  if (type == internal::ParamType<AutoInteger>::Name()) {
     return "expected an integer of at least 1 or \"auto\"";
+  }
+  if (type == internal::ParamType<AutoNumber>::Name()) {
+    return "expected a number of at least 0 or \"auto\"";
   }
   *storage = absl::StrCat("expected ", type);
   if (!(absl::StartsWith(type, "list") && value.TypeName() == "list")) {
@@ -400,7 +403,7 @@ bool ParamType<AutoNumber>::Read(const ConfigValue& value, AutoNumber* out) {
     out->value = -1;
     return *text == "auto";
   }
-  return ReadScalar(value, &out->value) && out->value >= 0;
+  return ParamType<double>::Read(value, &out->value) && out->value >= 0;
 }
 ConfigValue ParamType<AutoNumber>::Write(const AutoNumber& value) {
   return value.is_auto() ? ConfigValue("auto") : ConfigValue(value.value);

@@ -50,8 +50,10 @@ bool GuardedFramedTransport::readFrame() {
   }
   try {
     return ReadGuarded();
-  } catch (const std::exception& error) {
-    on_refusal_(error.what());
+  } catch (const TTransportException& error) {
+    if (error.getType() != TTransportException::CLIENT_DISCONNECT) {
+      on_refusal_(error.what());
+    }
     throw;
   }
 }
@@ -60,12 +62,10 @@ bool GuardedFramedTransport::ReadGuarded() {
   const bool guarded = watched_ != nullptr && authenticated_;
   if (guarded) {
     watched_->Expect(times_.idle);
-  }
-  // Returns with the first byte of the frame.
-  if (!getUnderlyingTransport()->peek()) {
-    return false;
-  }
-  if (guarded) {
+    // Returns with the first byte of the frame.
+    if (!getUnderlyingTransport()->peek()) {
+      return false;
+    }
     watched_->Expect(times_.frame);
   }
   const bool read = TFramedTransport::readFrame();

@@ -11,6 +11,7 @@
 #include <random>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "fedlb/fingerprint.h"
@@ -24,6 +25,7 @@ namespace {
 
 using apache::thrift::TException;
 using apache::thrift::transport::TSocket;
+using apache::thrift::transport::TSSLException;
 using apache::thrift::transport::TTransportException;
 using Clock = std::chrono::steady_clock;
 
@@ -45,6 +47,9 @@ constexpr size_t kChunksAhead = 4;
 // A signal waits for a poll to end.
 constexpr int32_t kPollMillis = 2000;
 
+// Connections that end before join is answered: more than bad luck.
+constexpr int kCutShortInARow = 5;
+
 // More than a bad connection explains.
 constexpr int kDamagedInARow = 20;
 
@@ -60,14 +65,22 @@ absl::Status ToStatus(const wire::Refusal& refusal) {
   return Refusal(static_cast<Refused>(refusal.code), refusal.message);
 }
 
-// What a call ended with.
-struct Outcome {
-  absl::Status status;
-  bool lost = false;  // the connection, and not the call
-};
+// Whether a TLS handshake failed for what the two sides are, and not because
+// the connection broke.
+bool IsRejection(const std::exception& error) {
+  const absl::string_view text = error.what();
+  return dynamic_cast<const TSSLException*>(&error) != nullptr &&
+         (absl::StrContains(text, "certificate") ||
+          absl::StrContains(text, "alert") ||
+          absl::StrContains(text, "version") ||
+          absl::StrContains(text, "protocol"));
+}
 
 // Bytes that do not have their checksum.
 class CorruptChunk : public TException {};
+
+// The server at this address is another one now.
+class AnotherRun : public TException {};
 
 }  // namespace
 
@@ -142,8 +155,7 @@ void ServerLink::Join() {
   wire::Welcome welcome;
   client_->join(welcome, hello);
   if (was_connected_ && welcome.runId != welcome_.runId) {
-    throw std::runtime_error(
-        "the server now runs another federation; start the client anew");
+    throw AnotherRun();
   }
   if (!was_connected_) {
     welcome_ = std::move(welcome);  // others read it without a lock
@@ -165,22 +177,56 @@ bool ServerLink::Pause(double seconds) {
   return stop_ == nullptr || *stop_ == 0;
 }
 
+ServerLink::Outcome ServerLink::OutcomeOf(const std::exception& error,
+                                          bool joining) {
+  Outcome outcome = {.status = absl::UnavailableError(error.what()),
+                     .lost = true};
+  const auto* transport_error =
+      dynamic_cast<const TTransportException*>(&error);
+  const bool connected =
+      transport_error == nullptr ||
+      transport_error->getType() != TTransportException::NOT_OPEN;
+  if (joining && connected && !was_connected_ &&
+      ++cut_short_ >= kCutShortInARow) {
+    outcome.fatal = true;
+    outcome.status = absl::UnavailableError(absl::StrCat(
+        error.what(), ", ", kCutShortInARow,
+        " times in a row before an answer: ",
+        tls_ == nullptr ? "does the server ask for TLS (transport.ca_file)?"
+                        : "is the server one without TLS?"));
+  }
+  if (joining && IsRejection(error)) {
+    outcome.fatal = true;
+  }
+  return outcome;
+}
+
 absl::Status ServerLink::Make(const Call& call) {
   const std::lock_guard lock(mutex_);
   const auto attempt = [&]() -> Outcome {
+    bool joining = false;
     try {
       if (client_ == nullptr) {
+        joining = true;
         Join();
+        joining = false;
+        cut_short_ = 0;
       }
       call(*client_);
       return {};
     } catch (const wire::Refusal& refusal) {
-      return {ToStatus(refusal), false};
+      return {.status = ToStatus(refusal)};
     } catch (const CorruptChunk&) {
-      return {Refusal(Refused::kCorrupt, "a chunk has another checksum"),
-              false};
+      return {.status =
+                  Refusal(Refused::kCorrupt, "a chunk has another checksum")};
+    } catch (const AnotherRun&) {
+      return {.status = absl::UnavailableError(
+                  "the server now runs another federation; start the client "
+                  "anew"),
+              .lost = true,
+              .fatal = true};
     } catch (const std::exception& error) {
-      return {absl::UnavailableError(error.what()), true};
+      return OutcomeOf(error, joining);
     }
   };
   const std::string name = options_.server.ToString();
@@ -208,6 +254,9 @@ absl::Status ServerLink::Make(const Call& call) {
     }
     const double waited =
         std::chrono::duration<double>(Clock::now() - start).count();
+    if (outcome.fatal) {
+      return PeerLostError(absl::StrCat(name, ": ", outcome.status.message()));
+    }
     if (waited > options_.reconnect_seconds) {
       return PeerLostError(absl::StrFormat(
           "%s: %s; tried for %.0f s (transport.reconnect_seconds). Is the "

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -70,6 +71,15 @@ class ServerLink {
   ServerLink(const ServerLinkOptions& options, const std::atomic<int>* stop,
              Logger& logger);
 
+  // What a call ended with.
+  struct Outcome {
+    absl::Status status;
+    bool lost = false;   // the connection, and not the call
+    bool fatal = false;  // and nothing is gained by trying again
+  };
+
+  Outcome OutcomeOf(const std::exception& error, bool joining);
+
   // Makes the call, as described above.
   absl::Status Make(const Call& call);
   // The same for calls that are made again, too, when bytes arrive damaged or
@@ -94,6 +104,7 @@ class ServerLink {
   std::shared_ptr<GuardedFramedTransport> transport_;
   wire::Welcome welcome_;
   bool was_connected_ = false;
+  int cut_short_ = 0;  // joins that ended without an answer, in a row
 
   std::mutex beat_mutex_;
   std::condition_variable beat_stops_;
