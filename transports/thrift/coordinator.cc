@@ -60,7 +60,6 @@ struct Session {
   int calls = 0;  // under way
   bool superseded = false;
   bool told_end = false;
-  int64_t handed_task = -1;
 };
 
 struct Coordinator::Answer {
@@ -163,7 +162,6 @@ absl::StatusOr<SessionPtr> Coordinator::Join(
   }
   session->peer = peer;
   session->last_seen = Clock::now();
-  session->handed_task = -1;
   for (const int64_t client : clients) {
     SessionPtr& owner = session_of_[client];
     if (owner != nullptr && owner != session && !owner->superseded) {
@@ -222,7 +220,7 @@ PollAnswer Coordinator::AnswerPoll(Session& session) {
     process_told_.notify_all();
     return answer;
   }
-  if (round_ == nullptr || session.handed_task == round_->task->id) {
+  if (round_ == nullptr) {
     return answer;
   }
   const Clock::time_point now = Clock::now();
@@ -234,7 +232,6 @@ PollAnswer Coordinator::AnswerPoll(Session& session) {
       found->second->handed = now;
     }
   }
-  session.handed_task = round_->task->id;
   if (!answer.assignments.empty()) {
     answer.task = round_->task;
     if (round_->deadline.has_value()) {
@@ -561,6 +558,8 @@ absl::Status Coordinator::RunRound(const RoundTask& task,
   sent->work = task.work;
   sent->lr = task.lr;
   FEDLB_ASSIGN_OR_RETURN(sent->bytes, EncodeTask(task));
+  sent->crc32 = ChecksumOf(ChecksumKind::kCrc32, sent->bytes);
+  sent->xxh3 = ChecksumOf(ChecksumKind::kXxh3, sent->bytes);
 
   Lock lock(mutex_);
   sent->id = std::max(task.round * kTasksPerRound, last_task_ + 1);

@@ -53,6 +53,13 @@ struct SentTask {
   RoundWork work;
   double lr = 0;
   std::string bytes;
+  // Of `bytes`.
+  int64_t crc32 = 0;
+  int64_t xxh3 = 0;
+
+  int64_t ChecksumOf(ChecksumKind kind) const {
+    return kind == ChecksumKind::kCrc32 ? crc32 : xxh3;
+  }
 };
 
 // What a process is told when it asks what to do.

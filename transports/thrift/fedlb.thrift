@@ -110,7 +110,7 @@ struct Welcome {
   /** The run's settings, as TOML. A client that goes by `Work` alone needs
    * none of them. */
   3: string settings
-  /** SHA-256 of `settings`, 64 hex digits. */
+  /** SHA-256 of `runId`, a newline and `settings`, 64 hex digits. */
   4: string settingsDigest
   /** Clients of the federation, numbered from 0, and rounds of the run. */
   5: i64 numClients
@@ -170,8 +170,9 @@ struct Notice {
   4: Work work
   /** Which of the process's clients are to do it, each once. */
   5: list<Assignment> assignments
-  /** Length of what fetch gives. */
+  /** Length of what fetch gives, and the checksum of all of it. */
   6: i64 taskBytes
+  11: i64 taskChecksum
   /** Until updates come too late; 0 for no deadline. */
   7: i64 millisLeft
   8: list<Acknowledgement> acknowledgements
@@ -180,6 +181,11 @@ struct Notice {
   9: i64 firstUndurableTask
   /** With FINISHED: what ended the run when it was not its last round. */
   10: string reason
+  /** Of the decimal numbers kind, task, round, taskBytes, taskChecksum; client
+   * and batchSize of each assignment; client and task of each acknowledgement;
+   * firstUndurableTask; joined by single spaces. A client that does not find it
+   * joins again. Without TLS nothing else shows that a bit was flipped. */
+  12: i64 checksum
 }
 
 struct Chunk {
@@ -201,7 +207,8 @@ service Federation {
   Welcome join(1: Hello hello) throws (1: Refusal refusal)
 
   /** Returns when there is something to do, and otherwise after `waitMillis`
-   * (up to the heartbeat). Hands a task out once for every join. */
+   * (up to the heartbeat). A process that polls has nothing in hand: a task
+   * that it was given and has not answered is given to it again. */
   Notice poll(1: i32 waitMillis) throws (1: Refusal refusal)
 
   /** Bytes of a task from `offset` on, up to `length`. */

@@ -14,10 +14,12 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "fedlb/durable_file.h"
 #include "fedlb/fingerprint.h"
 #include "fedlb/status.h"
 #include "fedlb_constants.h"
 #include "thrift/checksum.h"
+#include "thrift/notice_checksum.h"
 #include "thrift/refusal.h"
 
 namespace fedlb::thrift {
@@ -77,7 +79,7 @@ bool IsRejection(const std::exception& error) {
 }
 
 // Bytes that do not have their checksum.
-class CorruptChunk : public TException {};
+class CorruptBytes : public TException {};
 
 // The server at this address is another one now.
 class AnotherRun : public TException {};
@@ -101,7 +103,7 @@ absl::StatusOr<std::unique_ptr<ServerLink>> ServerLink::Connect(
     FEDLB_ASSIGN_OR_RETURN(
         link->tls_, TlsSocketFactory::Create(options.tls, /*server=*/false));
   }
-  FEDLB_RETURN_IF_ERROR(link->Make([](wire::FederationClient&) {}));
+  FEDLB_RETURN_IF_ERROR(link->MakeAgain([](wire::FederationClient&) {}));
   link->beat_ = std::thread([&link = *link] { link.Beat(); });
   return link;
 }
@@ -154,6 +156,10 @@ void ServerLink::Join() {
   hello.__set_checksum(static_cast<wire::Checksum::type>(kChecksum));
   wire::Welcome welcome;
   client_->join(welcome, hello);
+  if (Sha256Hex(absl::StrCat(welcome.runId, "\n", welcome.settings)) !=
+      welcome.settingsDigest) {
+    throw CorruptBytes();
+  }
   if (was_connected_ && welcome.runId != welcome_.runId) {
     throw AnotherRun();
   }
@@ -216,9 +222,10 @@ absl::Status ServerLink::Make(const Call& call) {
       return {};
     } catch (const wire::Refusal& refusal) {
       return {.status = ToStatus(refusal)};
-    } catch (const CorruptChunk&) {
-      return {.status =
-                  Refusal(Refused::kCorrupt, "a chunk has another checksum")};
+    } catch (const CorruptBytes&) {
+      Disconnect();
+      return {.status = Refusal(Refused::kCorrupt,
+                                "what came has not the checksum it should")};
     } catch (const AnotherRun&) {
       return {.status = absl::UnavailableError(
                   "the server now runs another federation; start the client "
@@ -232,6 +239,7 @@ absl::Status ServerLink::Make(const Call& call) {
   const std::string name = options_.server.ToString();
   const Clock::time_point start = Clock::now();
   double pause = kFirstPause;
+  int damaged = 0;
   static thread_local std::mt19937_64 random{std::random_device{}()};
   for (;;) {
     const Outcome outcome = attempt();
@@ -242,14 +250,20 @@ absl::Status ServerLink::Make(const Call& call) {
       return absl::OkStatus();
     }
     const std::optional<Refused> code = CodeOf(outcome.status);
-    if (code.has_value() && !IsRetryable(*code) &&
-        *code != Refused::kNotJoined) {
+    if (code == Refused::kTaskClosed || code == Refused::kSuperseded ||
+        code == Refused::kOutOfOrder || code == Refused::kCorrupt ||
+        code == Refused::kMalformed || code == Refused::kTooLarge) {
       return outcome.status;
     }
-    if (code == Refused::kOutOfOrder || code == Refused::kCorrupt) {
-      return outcome.status;
+    if (code.has_value() && !IsRetryable(*code)) {
+      // A server that has let these clients in does not refuse them later: a
+      // call was damaged on its way.
+      if (!was_connected_ || ++damaged >= kDamagedInARow) {
+        return outcome.status;
+      }
+      Disconnect();
     }
-    if (outcome.lost || code == Refused::kNotJoined) {
+    if (outcome.lost) {
       Disconnect();
     }
     const double waited =
@@ -294,9 +308,12 @@ absl::Status ServerLink::MakeAgain(const Call& call) {
 
 absl::StatusOr<wire::Notice> ServerLink::Poll() {
   wire::Notice notice;
-  FEDLB_RETURN_IF_ERROR(Make([&](wire::FederationClient& client) {
+  FEDLB_RETURN_IF_ERROR(MakeAgain([&](wire::FederationClient& client) {
     notice = wire::Notice();
     client.poll(notice, std::min(welcome_.heartbeatMillis, kPollMillis));
+    if (ChecksumOf(kChecksum, notice) != notice.checksum) {
+      throw CorruptBytes();
+    }
   }));
   return notice;
 }
@@ -325,7 +342,9 @@ class ServerLink::Pipeline {
   size_t ahead_ = 0;
 };
 
-absl::StatusOr<std::string> ServerLink::Fetch(int64_t task, int64_t size) {
+absl::StatusOr<std::string> ServerLink::Fetch(const wire::Notice& notice) {
+  const int64_t task = notice.task;
+  const int64_t size = notice.taskBytes;
   std::string bytes;
   bytes.reserve(static_cast<size_t>(size));
   const auto received = [&bytes] { return static_cast<int64_t>(bytes.size()); };
@@ -343,10 +362,14 @@ absl::StatusOr<std::string> ServerLink::Fetch(int64_t task, int64_t size) {
       client.recv_fetch(chunk);
       if (chunk.data.empty() ||
           ChecksumOf(kChecksum, chunk.data) != chunk.checksum) {
-        throw CorruptChunk();
+        throw CorruptBytes();
       }
       pipeline.Received();
       bytes.append(chunk.data);
+    }
+    if (ChecksumOf(kChecksum, bytes) != notice.taskChecksum) {
+      bytes.clear();  // a chunk of another place
+      throw CorruptBytes();
     }
   }));
   return bytes;

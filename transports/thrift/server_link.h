@@ -54,8 +54,8 @@ class ServerLink {
   const WireTraffic& traffic() const { return *traffic_; }
 
   absl::StatusOr<wire::Notice> Poll();
-  // The bytes of a task, of which there are `size`.
-  absl::StatusOr<std::string> Fetch(int64_t task, int64_t size);
+  // The bytes of the notice's task.
+  absl::StatusOr<std::string> Fetch(const wire::Notice& notice);
   // Announces, sends and commits.
   absl::Status Send(int64_t client, int64_t task, absl::string_view update);
   absl::Status Fail(int64_t client, int64_t task, bool diverged,

@@ -12,6 +12,7 @@
 #include "fedlb/durable_file.h"
 #include "fedlb/status.h"
 #include "fedlb_constants.h"
+#include "thrift/notice_checksum.h"
 #include "thrift/refusal.h"
 
 namespace fedlb::thrift {
@@ -157,7 +158,8 @@ void Service::join(wire::Welcome& welcome, const wire::Hello& hello) {
   welcome.__set_protocol(wire::g_fedlb_constants.PROTOCOL_VERSION);
   welcome.__set_runId(terms.run_id);
   welcome.__set_settings(terms.settings);
-  welcome.__set_settingsDigest(Sha256Hex(terms.settings));
+  welcome.__set_settingsDigest(
+      Sha256Hex(absl::StrCat(terms.run_id, "\n", terms.settings)));
   welcome.__set_numClients(terms.num_clients);
   welcome.__set_numRounds(terms.num_rounds);
   welcome.__set_heartbeatMillis(
@@ -187,13 +189,19 @@ void Service::poll(wire::Notice& notice, int32_t wait_millis) {
     acknowledgement.__set_client(client);
     acknowledgement.__set_task(task);
   }
-  if (answer.task == nullptr) {
-    return;
+  if (answer.task != nullptr) {
+    Describe(*answer.task, answer, notice);
   }
-  notice.__set_task(answer.task->id);
-  notice.__set_round(answer.task->round);
-  notice.__set_work(WorkOf(*answer.task));
-  notice.__set_taskBytes(static_cast<int64_t>(answer.task->bytes.size()));
+  notice.__set_checksum(ChecksumOf(checksum_, notice));
+}
+
+void Service::Describe(const SentTask& task, const PollAnswer& answer,
+                       wire::Notice& notice) const {
+  notice.__set_task(task.id);
+  notice.__set_round(task.round);
+  notice.__set_work(WorkOf(task));
+  notice.__set_taskBytes(static_cast<int64_t>(task.bytes.size()));
+  notice.__set_taskChecksum(task.ChecksumOf(checksum_));
   for (const ClientAssignment& assignment : answer.assignments) {
     wire::Assignment& assigned = notice.assignments.emplace_back();
     assigned.__set_client(assignment.client);

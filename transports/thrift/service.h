@@ -54,6 +54,8 @@ class Service final : public wire::FederationIf {
  private:
   absl::Status Admit(const wire::Hello& hello, const Peer& peer) const;
   const SessionPtr& Joined() const;
+  void Describe(const SentTask& task, const PollAnswer& answer,
+                wire::Notice& notice) const;
 
   Coordinator& coordinator_;
   Logger& logger_;

@@ -42,8 +42,7 @@ class TaskRunner {
 
   // Does a task for all the clients that it was given to.
   absl::Status Run(const wire::Notice& notice) {
-    absl::StatusOr<std::string> bytes =
-        link_.Fetch(notice.task, notice.taskBytes);
+    absl::StatusOr<std::string> bytes = link_.Fetch(notice);
     if (CodeOf(bytes.status()) == Refused::kTaskClosed) {
       return absl::OkStatus();  // over already
     }
