@@ -14,6 +14,7 @@ void SetUpProfile(CLI::App& app, ParsedCommand& parsed) {
                          "Tell which batch sizes fit this device, what they "
                          "cost and which to use");
   AddConfigFlags(*profile, flags->config);
+  AddRoleFlags(*profile, flags->role);
   const CLI::Range batch_sizes(int64_t{1},
                                std::numeric_limits<int64_t>::max() / 8);
   profile

@@ -10,11 +10,13 @@
 #include "absl/status/status.h"
 #include "command.h"
 #include "config_flags.h"
+#include "role_flags.h"
 
 namespace fedlb::cli {
 
 struct ProfileFlags {
   ConfigFlags config;
+  RoleFlags role;  // of a client, whose connection is measured
   std::string memory;
   int64_t max_batch = 0;
   bool memory_only = false;

@@ -254,6 +254,9 @@ absl::StatusOr<DeviceProfile> MeasureDevice(const ProfileFlags& flags,
     settings.sets.push_back(absl::StrCat("execution.memory_limit=",
                                          ConfigValue(flags.memory).ToString()));
   }
+  for (std::string& setting : SettingsOf(flags.role)) {
+    settings.sets.push_back(std::move(setting));
+  }
   ComponentRegistry registry;
   FEDLB_ASSIGN_OR_RETURN(
       const ExperimentConfig config,

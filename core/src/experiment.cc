@@ -27,6 +27,7 @@
 #include "fedlb/safetensors.h"
 #include "fedlb/status.h"
 #include "local_client_worker.h"
+#include "profile/communication.h"
 #include "profile/noise_probe.h"
 #include "profile/profile_check.h"
 #include "profile/profiler.h"
@@ -155,6 +156,9 @@ class FederatedExperiment final : public Experiment {
                                         const TrainOptions& options);
   void DescribeBatches(const std::vector<ClientAssignment>& cohort,
                        ExperimentPlan& plan) const;
+  absl::StatusOr<std::optional<LinkModel>> MeasureRemote();
+  // Everything anew, as a run would begin.
+  absl::Status Restart(const ExperimentConfig& config);
   absl::Status TimeSteps(const std::vector<ClientAssignment>& cohort,
                          double* seconds_per_sample, int64_t* peak_bytes);
 
@@ -457,21 +461,55 @@ absl::StatusOr<EvaluationReport> FederatedExperiment::Evaluate(
   return report;
 }
 
-absl::StatusOr<DeviceProfile> FederatedExperiment::Profile(
-    const ProfileOptions& options) {
-  FEDLB_ASSIGN_OR_RETURN(DeviceProfile profile,
-                         ProfileDevice(*federation_, options));
-  if (options.noise_rounds == 0) {
-    return profile;
+// Where the transport leads to other processes, their connection is measured
+// and the steps are those of clients here.
+absl::StatusOr<std::optional<LinkModel>> FederatedExperiment::MeasureRemote() {
+  if (federation_->remote == nullptr) {
+    return std::nullopt;
   }
-  // Training begins from the same state as a run, and not where probes ended.
-  const ExperimentConfig config = federation_->config;
+  FEDLB_RETURN_IF_ERROR(Annotate(
+      federation_->transport->Open(*federation_->host), "[transport]"));
+  absl::StatusOr<LinkModel> link = MeasureLink(*federation_->transport);
+  if (!link.ok()) {
+    return Annotate(link.status(), "[transport]");
+  }
+  ExperimentConfig config = federation_->config;
+  for (const SectionInfo& section : Sections()) {
+    if (section.section == "transport") {
+      ConfigTable local;
+      local.Set("name", ConfigValue(section.default_component));
+      config.components["transport"] = std::move(local);
+    }
+  }
+  FEDLB_RETURN_IF_ERROR(Restart(config));
+  return *link;
+}
+
+absl::Status FederatedExperiment::Restart(const ExperimentConfig& config) {
   const ComponentRegistry& registry = *federation_->registry;
   Logger& logger = *federation_->logger;
   federation_->transport->Close();
   federation_.reset();
   FEDLB_ASSIGN_OR_RETURN(federation_,
                          Federation::Create(config, registry, logger));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<DeviceProfile> FederatedExperiment::Profile(
+    const ProfileOptions& options) {
+  FEDLB_ASSIGN_OR_RETURN(const std::optional<LinkModel> link, MeasureRemote());
+  FEDLB_ASSIGN_OR_RETURN(DeviceProfile profile,
+                         ProfileDevice(*federation_, options));
+  if (link.has_value()) {
+    profile.link = *link;
+  }
+  if (options.noise_rounds == 0) {
+    return profile;
+  }
+  // Training begins from the same state as a run, and not where probes ended.
+  Logger& logger = *federation_->logger;
+  const ExperimentConfig config = federation_->config;
+  FEDLB_RETURN_IF_ERROR(Restart(config));
   absl::StatusOr<NoiseProfile> noise = ProfileNoise(*federation_, options);
   if (!noise.ok() && FailureOf(noise.status()) != Failure::kInterrupted) {
     // What was measured before is good without it.

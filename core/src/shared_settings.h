@@ -8,6 +8,7 @@
 
 #include "fedlb/config_table.h"
 #include "fedlb/experiment_config.h"
+#include "fedlb/export.h"
 #include "fedlb/registry.h"
 
 namespace fedlb {
@@ -15,7 +16,7 @@ namespace fedlb {
 // What a server sends its clients: `resolved` without the settings of this
 // machine and of the server's own work (evaluation, checkpoints, stopping,
 // simulation, transport).
-ConfigTable SharedSettings(const ConfigTable& resolved,
+FEDLB_API ConfigTable SharedSettings(const ConfigTable& resolved,
                            const ComponentRegistry& registry);
 
 struct CombinedSettings {
@@ -30,7 +31,7 @@ struct CombinedSettings {
 // configuration, in which values that nobody gave have the origin "default".
 // Whatever `shared` says about the machine is passed over: a server sets no
 // path here.
-CombinedSettings CombineSettings(const ConfigTable& shared,
+FEDLB_API CombinedSettings CombineSettings(const ConfigTable& shared,
                                  const ConfigTable& own,
                                  const ComponentRegistry& registry);
 

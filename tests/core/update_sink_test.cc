@@ -117,6 +117,38 @@ TEST_F(UpdateSinkTest, DroppedClientsLeaveTheMeanOfTheOthers) {
   EXPECT_EQ(FailureOf(result->dropped[0].second), Failure::kDiverged);
 }
 
+TEST_F(UpdateSinkTest, LateUpdatesComeLastAndWeighLess) {
+  const auto sink = MakeSink(2);
+  Update late = UpdateOf(99, 5, 40);
+  late.round = 2;
+  sink->DeliverLate(3, std::move(late));
+  Update earlier = UpdateOf(7, 0, 9);
+  earlier.round = 1;
+  sink->DeliverLate(4, std::move(earlier));
+  sink->DeliverLate(1, UpdateOf(8, 0, 1));  // of another round than it says
+  sink->Deliver(1, UpdateOf(11, 1, 10));
+  sink->Deliver(0, UpdateOf(10, 1, 10));
+  const auto result = sink->Finish();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_THAT(aggregator_.order, ElementsAre(10, 11, 7, 99));
+  EXPECT_EQ(result->num_late, 2);
+  // 40 / sqrt(1 + 3) = 20 and 9 / sqrt(1 + 4) = 4.02.
+  EXPECT_EQ(result->num_examples, 10 + 10 + 4 + 20);
+  EXPECT_FLOAT_EQ(result->aggregate[0][0].item<float>(), 120.0f / 44);
+  ASSERT_EQ(result->dropped.size(), 1u);
+  EXPECT_EQ(result->dropped[0].first, 8);
+}
+
+TEST_F(UpdateSinkTest, SaysWhetherASlotMayCome) {
+  const auto sink = MakeSink(3, /*window=*/1);
+  EXPECT_TRUE(sink->MayAdmit(0));
+  EXPECT_FALSE(sink->MayAdmit(1));
+  sink->Deliver(0, UpdateOf(10, 1));
+  EXPECT_TRUE(sink->MayAdmit(1));
+  sink->Cancel(absl::CancelledError("stop"));
+  EXPECT_TRUE(sink->MayAdmit(2));
+}
+
 TEST_F(UpdateSinkTest, GateNamesWhatIsWrong) {
   EXPECT_THAT(CauseOf(UpdateOf(10, std::nanf(""))), HasSubstr("not finite"));
   EXPECT_THAT(CauseOf(UpdateOf(10, std::numeric_limits<float>::infinity())),
