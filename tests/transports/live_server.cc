@@ -38,7 +38,8 @@ int64_t FromStatus(const std::string& key) {
 
 }  // namespace
 
-LiveServer::LiveServer(ServerOptions options, CoordinatorOptions coordinator) {
+LiveServer::LiveServer(ServerOptions options, CoordinatorOptions coordinator,
+                       Logger& logger) {
   FederationTerms terms;
   terms.run_id = "test run";
   terms.settings = "seed = 1\n";
@@ -49,13 +50,12 @@ LiveServer::LiveServer(ServerOptions options, CoordinatorOptions coordinator) {
   if (coordinator.max_update_bytes == 0) {
     coordinator.max_update_bytes = 8 << 20;
   }
-  coordinator_ =
-      std::make_unique<Coordinator>(terms, coordinator, Logger::Null());
+  coordinator_ = std::make_unique<Coordinator>(terms, coordinator, logger);
   if (options.listen.host.empty()) {
     options.listen.host = "127.0.0.1";
   }
   auto server = Server::Start(options, *coordinator_,
-                              std::make_shared<WireTraffic>(), Logger::Null());
+                              std::make_shared<WireTraffic>(), logger);
   if (!server.ok()) {
     std::cerr << server.status() << "\n";
     std::abort();

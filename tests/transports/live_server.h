@@ -23,7 +23,8 @@ class LiveServer {
  public:
   // Ends the test program where it cannot listen.
   explicit LiveServer(ServerOptions options = {},
-                      CoordinatorOptions coordinator = {});
+                      CoordinatorOptions coordinator = {},
+                      Logger& logger = Logger::Null());
 
   Coordinator& coordinator() { return *coordinator_; }
   const Endpoint& endpoint() const { return server_->endpoint(); }

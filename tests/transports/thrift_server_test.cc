@@ -1,7 +1,5 @@
 // A live server and peers that mean it no good.
 
-#include <signal.h>
-
 #include <chrono>
 #include <memory>
 #include <string>
@@ -102,8 +100,6 @@ std::vector<std::string> Attacks() {
 
 class ServerTest : public testing::Test {
  protected:
-  ServerTest() { signal(SIGPIPE, SIG_IGN); }
-
   static ServerOptions Quick() {
     ServerOptions options;
     options.times.handshake = milliseconds(500);

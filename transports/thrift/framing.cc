@@ -1,5 +1,8 @@
 #include "thrift/framing.h"
 
+#include <signal.h>
+#include <thrift/TOutput.h>
+
 #include <exception>
 #include <limits>
 #include <new>
@@ -99,6 +102,16 @@ void GuardedFramedTransport::flush() {
 void GuardedFramedTransport::close() {
   watched_ = nullptr;  // before its descriptor may be another's
   getUnderlyingTransport()->close();
+}
+
+void PrepareThrift() {
+  apache::thrift::GlobalOutput.setOutputFunction(
+      [](const char* /*message*/) {});
+  struct sigaction action = {};
+  if (sigaction(SIGPIPE, nullptr, &action) == 0 &&
+      action.sa_handler == SIG_DFL) {
+    signal(SIGPIPE, SIG_IGN);
+  }
 }
 
 std::shared_ptr<TProtocol> MakeProtocol(

@@ -80,6 +80,11 @@ class GuardedFramedTransport final
   std::function<void(const std::string&)> on_refusal_;
 };
 
+// For the whole process, before its first connection: Thrift's messages stay
+// out of stderr (what matters is logged where it happens), and a TLS connection
+// that its peer has closed is an error and no SIGPIPE, unless that is handled.
+void PrepareThrift();
+
 std::shared_ptr<apache::thrift::protocol::TProtocol> MakeProtocol(
     std::shared_ptr<GuardedFramedTransport> transport);
 

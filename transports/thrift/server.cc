@@ -5,7 +5,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <thrift/TOutput.h>
 #include <thrift/server/TThreadedServer.h>
 #include <thrift/transport/TSSLServerSocket.h>
 #include <thrift/transport/TServerSocket.h>
@@ -311,15 +310,12 @@ class ThreadedServer final : public Server {
   std::thread thread_;
 };
 
-// Thrift writes to stderr otherwise; what matters is logged where it happens.
-void Discard(const char* /*message*/) {}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(
     const ServerOptions& options, Coordinator& coordinator,
     std::shared_ptr<WireTraffic> traffic, Logger& logger) {
-  apache::thrift::GlobalOutput.setOutputFunction(Discard);
+  PrepareThrift();
   auto server = std::make_unique<ThreadedServer>(options, coordinator,
                                                  std::move(traffic), logger);
   FEDLB_RETURN_IF_ERROR(server->Listen());

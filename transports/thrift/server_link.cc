@@ -1,7 +1,6 @@
 #include "thrift/server_link.h"
 
 #include <sys/socket.h>
-#include <thrift/TOutput.h>
 #include <thrift/transport/TSocket.h>
 
 #include <algorithm>
@@ -61,8 +60,6 @@ std::string RandomName() {
                          random());
 }
 
-void Discard(const char* /*message*/) {}
-
 absl::Status ToStatus(const wire::Refusal& refusal) {
   return Refusal(static_cast<Refused>(refusal.code), refusal.message);
 }
@@ -97,7 +94,7 @@ ServerLink::ServerLink(const ServerLinkOptions& options,
 absl::StatusOr<std::unique_ptr<ServerLink>> ServerLink::Connect(
     const ServerLinkOptions& options, const std::atomic<int>* stop,
     Logger& logger) {
-  apache::thrift::GlobalOutput.setOutputFunction(Discard);
+  PrepareThrift();
   std::unique_ptr<ServerLink> link(new ServerLink(options, stop, logger));
   if (!options.tls.empty()) {
     FEDLB_ASSIGN_OR_RETURN(

@@ -13,6 +13,13 @@ import numpy as np
 
 from fedlb_link import IDL, Link
 
+# Settings that change what clients do. The run is to have these, the ones of
+# STEPS where clients take steps: other updates would spoil its mean.
+PLAIN = {"client_algorithm.name": "none", "compressor.name": "none",
+         "gradient_mapper.scope": "server", "model.label_smoothing": 0}
+STEPS = {"optimizer.name": "sgd", "optimizer.momentum": 0,
+         "optimizer.weight_decay": 0, "optimizer.clip_norm": 0}
+
 
 class Examples:
     """A client's examples, in passes over them, each in an order of its own."""
@@ -65,14 +72,24 @@ def torch_gradient(weights, x, y):
     return loss.item(), [parameter.grad.numpy() for parameter in parameters]
 
 
-def train(task, examples, still_alive):
-    """The parameters of an update, and what its metadata says of them."""
-    if task.kind == "displacement" or task.others:
-        raise NotImplementedError(
-            f"this client has no {task.kind} with {', '.join(task.others)}")
+def check(task, examples):
+    """Raises for a task that this client cannot do, exits for such a run."""
+    for key, value in (STEPS | PLAIN if task.kind == "local_steps" else PLAIN).items():
+        section, name = key.split(".")
+        theirs = task.settings[section].get(name, value)
+        if theirs != value:
+            sys.exit(f"the run has {key} = {theirs}, and this client {value}")
     if task.weights[0].shape[1:] != examples.x.shape[1:]:
         sys.exit(f"the first weights are {task.weights[0].shape}, and an example "
                  f"has {examples.x.shape[1]} numbers: other data, or model?")
+    if task.kind == "displacement" or task.others:
+        raise NotImplementedError(" ".join(
+            ["this client has no", task.kind, *task.others]))
+
+
+def train(task, examples, still_alive):
+    """The parameters of an update, and what its metadata says of them."""
+    check(task, examples)
     wants_delta = task.kind == "local_steps"
     steps = 1
     if wants_delta:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 import types
 import zlib
 
@@ -183,7 +184,8 @@ class Link:
                 round=notice.round, kind=metadata["fedlb.work"], lr=notice.work.lr,
                 batch_size=notice.assignments[0].batchSize, weights=weights,
                 steps=notice.work.localSteps, epochs=notice.work.localEpochs,
-                others=[name for name, count in groups.items() if count]))
+                others=[name for name, count in groups.items() if count],
+                settings=tomllib.loads(self.welcome.settings)))
         except (FloatingPointError, NotImplementedError) as error:
             print(f"round {notice.round}: {error}", file=sys.stderr)
             self.call("fail", self.options.client_id, notice.task,
