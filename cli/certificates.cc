@@ -6,9 +6,11 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "fedlb/status.h"
 
@@ -100,8 +102,11 @@ absl::Status CertificateAuthority::Begin(const std::string& name, int64_t days,
 
 absl::StatusOr<CertificateAuthority> CertificateAuthority::Make(int64_t days) {
   CertificateAuthority authority;
+  // Names differ: of two with one name a verifier would take the wrong key.
+  std::random_device random;
   FEDLB_RETURN_IF_ERROR(
-      Begin("fedlb federation", days, authority.certificate_, authority.key_));
+      Begin(absl::StrFormat("fedlb federation %08x", random()), days,
+            authority.certificate_, authority.key_));
   X509* certificate = authority.certificate_.get();
   X509_set_issuer_name(certificate, X509_get_subject_name(certificate));
   for (const auto& [nid, value] :
