@@ -39,13 +39,14 @@ def sets(settings):
 class Child:
     """A process whose stderr is kept for when it is needed."""
 
-    def __init__(self, name, folder, *arguments):
+    def __init__(self, name, folder, *arguments, before=(), environment=None):
         self.name = name
         self.log = open(os.path.join(folder, f"{name}.log"), "a+",
                         encoding="utf-8")
         self.process = subprocess.Popen(
-            [FEDLB, "train", "--format", "json", *arguments],
-            stdout=subprocess.PIPE, stderr=self.log, text=True)
+            [*before, FEDLB, "train", "--format", "json", *arguments],
+            stdout=subprocess.PIPE, stderr=self.log, text=True,
+            env={**os.environ, **(environment or {})})
 
     def kill(self, sent=signal.SIGKILL):
         self.process.send_signal(sent)
@@ -84,22 +85,22 @@ class Federation:
         self.server = None
         self.clients = {}
 
-    def start_server(self):
+    def start_server(self, *extra, **how):
         if os.path.exists(os.path.join(self.run, "run.json")):
             what = ["--resume", self.run]
         else:
             # A server that was killed before it wrote its settings.
             subprocess.run(["rm", "-rf", self.run], check=True)
             what = ["-c", CONFIG, "-o", self.run, *sets(self.settings)]
-        self.server = Child("server", self.folder, *what, "--listen",
-                            self.listen)
+        self.server = Child("server", self.folder, *what, *extra, "--listen",
+                            self.listen, **how)
 
-    def start_client(self, *ids, extra=()):
+    def start_client(self, *ids, extra=(), **how):
         name = "client-" + "-".join(map(str, ids))
         self.clients[ids] = Child(
             name, self.folder, "-c", CONFIG, *sets(self.settings), *extra,
             "--connect", self.connect, "--client-id", ",".join(map(str, ids)),
-            "--state-dir", os.path.join(self.folder, "state"))
+            "--state-dir", os.path.join(self.folder, "state"), **how)
 
     def rounds(self):
         try:
@@ -394,6 +395,131 @@ def chaos_flip():
 
 def chaos_blackhole():
     chaos("blackhole")
+
+
+def link_down():
+    """The link between two machines goes down, again and again."""
+    if os.geteuid() != 0 or subprocess.run(
+            ["ip", "netns", "list"], capture_output=True).returncode != 0:
+        print("needs root and iproute2")
+        sys.exit(77)
+    settings = ["rounds=16"]
+    ends = [f"fedlb-{os.getpid()}-{end}" for end in "ab"]
+
+    def ip(*arguments):
+        subprocess.run(["ip", *arguments], check=True)
+
+    try:
+        for name in ends:
+            ip("netns", "add", name)
+        ip("link", "add", "end", "netns", ends[0], "type", "veth", "peer",
+           "name", "end", "netns", ends[1])
+        for number, name in enumerate(ends, 1):
+            ip("-n", name, "address", "add", f"10.77.0.{number}/24", "dev",
+               "end")
+            ip("-n", name, "link", "set", "end", "up")
+        with federation(settings) as made:
+            made.listen = made.connect = "10.77.0.1:7070"
+            inside = [["ip", "netns", "exec", name] for name in ends]
+            made.start_server("--insecure", before=inside[0])
+            for client in range(0, CLIENTS, 2):
+                made.start_client(client, client + 1, extra=["--insecure"],
+                                  before=inside[1])
+            for seconds in (1, 8, 1):
+                rounds = len(made.rounds())
+                while len(made.rounds()) < rounds + 3:
+                    time.sleep(0.02)
+                ip("-n", ends[1], "link", "set", "end", "down")
+                time.sleep(seconds)
+                if made.server.process.poll() is not None:
+                    fail("the run was over too early to tell")
+                ip("-n", ends[1], "link", "set", "end", "up")
+            check_equal(made.server.result(), settings)
+        with federation(["rounds=1000", "federation.deadline_seconds=3"]
+                        ) as made:
+            made.listen = made.connect = "10.77.0.1:7071"
+            made.start_server("--insecure", before=inside[0])
+            made.start_client(*range(CLIENTS), extra=["--insecure"],
+                              before=inside[1])
+            while len(made.rounds()) < 3:
+                time.sleep(0.02)
+            ip("-n", ends[1], "link", "set", "end", "down")
+            start = time.monotonic()
+            code = made.server.process.wait(30)
+            took = time.monotonic() - start
+            print(f"down for good: exit code {code} after {took:.1f} s")
+            if code != 7 or took > 3 + 3 + 1:  # a round may have begun anew
+                fail(made.server.stderr()[-2000:])
+    finally:
+        for name in ends:
+            subprocess.run(["ip", "netns", "delete", name], check=False)
+
+
+def clock_jumps():
+    """The system's clock jumps by an hour, forth and back: no deadline passes
+    earlier or later for it."""
+    libraries = [os.path.join(folder, "libfaketime.so.1")
+                 for folder, _, names in os.walk("/usr/lib")
+                 if "libfaketime.so.1" in names]
+    if not libraries:
+        print("needs libfaketime")
+        sys.exit(77)
+    settings = ["rounds=20", "federation.deadline_seconds=30"]
+    with federation(settings) as made:
+        stamp = os.path.join(made.folder, "clock")
+
+        def jump(offset):
+            with open(stamp + ".new", "w", encoding="utf-8") as file:
+                file.write(offset)
+            os.replace(stamp + ".new", stamp)
+
+        jump("+0")
+        fake = {"LD_PRELOAD": libraries[0], "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_TIMESTAMP_FILE": stamp,
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        made.start_server(environment=fake)
+        for client in range(0, CLIENTS, 2):
+            made.start_client(client, client + 1, environment=fake)
+        jumps = 0
+        while made.server.process.poll() is None:
+            time.sleep(RANDOM.uniform(0.1, 0.4))
+            jump(RANDOM.choice(["+3600", "-3600", "+0"]))
+            jumps += 1
+        result = made.server.result()
+        print(f"the clock jumped {jumps} times")
+        if result["dropped_updates"] != 0:
+            fail(f"{result['dropped_updates']} updates dropped")
+        if jumps < 4:
+            fail("too few to tell")
+
+
+def interrupted_server():
+    """SIGTERM to the server, at any moment: a checkpoint and the exit code, in
+    time; the run then goes on to the weights that it would have had."""
+    settings = ["rounds=20"]
+    stops = 0
+    with federation(settings) as made:
+        made.start_server()
+        for client in range(0, CLIENTS, 2):
+            made.start_client(client, client + 1)
+        while len(made.rounds()) < 15 and stops < 8:
+            rounds = len(made.rounds())
+            while len(made.rounds()) == rounds:
+                time.sleep(0.01)
+            time.sleep(RANDOM.uniform(0, 0.3))
+            start = time.monotonic()
+            made.server.kill(signal.SIGTERM)
+            code = made.server.process.wait(30)
+            took = time.monotonic() - start
+            if code != 143 or took > 10:
+                fail(f"exit code {code} after {took:.1f} s")
+            stops += 1
+            made.server.end()
+            made.start_server()
+        check_equal(made.server.result(), settings)
+        for child in made.clients.values():
+            child.result(30)
+    print(f"stopped the server {stops} times")
 
 
 if __name__ == "__main__":

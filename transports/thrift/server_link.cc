@@ -1,5 +1,7 @@
 #include "thrift/server_link.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <thrift/transport/TSocket.h>
 
@@ -37,9 +39,13 @@ constexpr ChecksumKind kChecksum = ChecksumKind::kXxh3;
 constexpr double kFirstPause = 0.1;
 constexpr double kLongestPause = 20;
 
-constexpr int kConnectMillis = 10000;
-// A call that takes longer has lost its server: a poll ends with the heartbeat.
-constexpr int kCallMillis = 60000;
+// The server counts a process as lost after three heartbeats. A connection that
+// is broken must be given up before that, and TCP itself waits for minutes.
+constexpr int kConnectMillis = 3000;
+// What was sent must be received, and a call be answered, in this time, or in
+// one and two heartbeats where these are longer.
+constexpr int kSentMillis = 5000;
+constexpr int kAnswerMillis = 10000;
 
 // Chunks that are on their way at once, so that neither side waits for the
 // other.
@@ -136,10 +142,16 @@ void ServerLink::Join() {
     socket = std::make_shared<TSocket>(server.host, server.port);
   }
   socket->setConnTimeout(kConnectMillis);
-  socket->setRecvTimeout(kCallMillis);
-  socket->setSendTimeout(kCallMillis);
+  const int heartbeat = welcome_.heartbeatMillis;  // 0 at first
+  socket->setRecvTimeout(std::max(kAnswerMillis, 2 * heartbeat));
+  socket->setSendTimeout(std::max(kAnswerMillis, 2 * heartbeat));
   socket->setKeepAlive(true);
   socket->open();
+  const int sent_millis = std::max(kSentMillis, heartbeat);
+  if (!server.is_unix()) {
+    setsockopt(socket->getSocketFD(), IPPROTO_TCP, TCP_USER_TIMEOUT,
+               &sent_millis, sizeof(sent_millis));
+  }
   transport_ = std::make_shared<GuardedFramedTransport>(
       socket, traffic_, nullptr, -1, FrameTimes());
   client_ = std::make_unique<wire::FederationClient>(MakeProtocol(transport_));

@@ -278,17 +278,19 @@ ComponentState ThriftTransport::SaveState() const {
 
 absl::Status ThriftTransport::LoadState(const ComponentState& state) {
   applied_.clear();
-  const auto found = state.tensors.find(kAppliedTasks);
-  if (found == state.tensors.end()) {
+  if (state.empty()) {
     return absl::OkStatus();
   }
-  if (found->second.size() != 1 ||
+  const auto found = state.tensors.find(kAppliedTasks);
+  if (found == state.tensors.end() || state.tensors.size() != 1 ||
+      !state.scalars.empty() || found->second.size() != 1 ||
       found->second[0].scalar_type() != at::kLong ||
       found->second[0].numel() % 2 != 0) {
-    return absl::InvalidArgumentError("the clients' tasks are damaged");
+    return absl::InvalidArgumentError("not the tasks of clients");
   }
-  const auto* pairs = found->second[0].const_data_ptr<int64_t>();
-  for (int64_t i = 0; i < found->second[0].numel(); i += 2) {
+  const at::Tensor& tasks = found->second[0];
+  const auto* pairs = tasks.const_data_ptr<int64_t>();
+  for (int64_t i = 0; i < tasks.numel(); i += 2) {
     applied_[pairs[i]] = pairs[i + 1];
   }
   return absl::OkStatus();
