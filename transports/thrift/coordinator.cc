@@ -21,6 +21,9 @@ constexpr int64_t kTasksPerRound = 1024;
 // Heartbeats that may be missed.
 constexpr int kMissedHeartbeats = 3;
 
+// Who has said nothing for so long is not waited for at the end.
+constexpr double kQuietHeartbeats = 1.5;
+
 // How long a call waits for one of the places for uploads.
 constexpr std::chrono::seconds kPlaceWait(5);
 
@@ -800,8 +803,8 @@ void Coordinator::Finish(const std::string& reason, Clock::duration patience) {
           const Session& session = *entry.second;
           return session.told_end || session.superseded ||
                  (session.calls == 0 &&
-                  now - session.last_seen >
-                      Seconds(kMissedHeartbeats * options_.heartbeat_seconds));
+                  now - session.last_seen > Seconds(kQuietHeartbeats *
+                                                    options_.heartbeat_seconds));
         });
   };
   process_told_.wait_for(lock, patience, all_told);

@@ -21,7 +21,9 @@ namespace {
 constexpr char kAppliedTasks[] = "applied_tasks";
 constexpr int64_t kFewestConnections = 1024;
 constexpr int64_t kUpdatesPerModel = 8;
+// How long the clients of a run that has ended, or failed, have to hear of it.
 constexpr std::chrono::seconds kFarewell(10);
+constexpr std::chrono::seconds kFarewellAfterFailure(1);
 
 // What the server does not want, or cannot do, as the user of a client sees it.
 absl::Status ForUser(const absl::Status& status, const Endpoint& server) {
@@ -361,7 +363,7 @@ void ThriftTransport::RunEnded(const absl::Status& status) {
   // Whoever is interrupted comes back; clients wait for that.
   if (coordinator_ != nullptr && FailureOf(status) != Failure::kInterrupted) {
     coordinator_->Finish(status.ok() ? "" : std::string(status.message()),
-                         kFarewell);
+                         status.ok() ? kFarewell : kFarewellAfterFailure);
   }
 }
 

@@ -137,6 +137,8 @@ class Link:
             if time.monotonic() - begin > self.options.reconnect_seconds:
                 sys.exit(f"{self.options.connect}: {problem}. Is the server running, "
                          "its address right, and TLS on both sides or none?")
+            if pause == 0.1:
+                print(f"{self.options.connect}: {problem}; trying again", file=sys.stderr)
             time.sleep(random.uniform(0, pause))  # not all clients at once
             pause = min(2 * pause, 20)
 
