@@ -240,6 +240,14 @@ std::string FiguresTable(const RunHistory& run) {
       {"Gain \u03b3", Number(newest(kGainKey))},
       {"Share of rounds that were scaled", Number(summary.scaled_share)},
       {"Peak memory of tensors", Bytes(summary.peak_bytes)},
+      {"Sent to clients", Bytes(newest("transport.bytes_to_clients"))},
+      {"Sent by clients", Bytes(newest("transport.bytes_from_clients"))},
+      {"Download of a client, last round",
+       Seconds(newest("transport.download_seconds"))},
+      {"Work of a client, last round",
+       Seconds(newest("transport.work_seconds"))},
+      {"Upload of a client, last round",
+       Seconds(newest("transport.upload_seconds"))},
   };
   std::string html = "<table class=\"figures\">\n";
   for (const auto& [label, value] : rows) {
