@@ -40,10 +40,13 @@ bool IsShown(absl::string_view key) {
       *new absl::flat_hash_set<absl::string_view>{"client_accuracy_max",
                                                   "client_accuracy_mean",
                                                   "client_accuracy_min",
+                                                  "client_gradient_norm",
                                                   "dropped",
                                                   "evaluation_seconds",
                                                   "gradient_change",
+                                                  "gradient_norm",
                                                   "lr",
+                                                  "noise_scale",
                                                   "round_seconds",
                                                   "server_seconds",
                                                   "survivors",
@@ -56,7 +59,8 @@ bool IsShown(absl::string_view key) {
                                                   "validation_loss",
                                                   "virtual_seconds"};
   return keys.contains(key) || absl::StartsWith(key, kMapperPrefix) ||
-         absl::StartsWith(key, kPeakPrefix);
+         absl::StartsWith(key, kPeakPrefix) ||
+         absl::StartsWith(key, kTransportPrefix);
 }
 
 // Calls `take` with every line, without its end. The last one may have none.

@@ -15,9 +15,11 @@
 
 namespace fedlb {
 
-// Prefixes of the metrics that mappers report and of the peaks of memory.
+// Prefixes of the metrics that mappers report, of the peaks of memory, and of a
+// transport whose clients are elsewhere.
 inline constexpr absl::string_view kMapperPrefix = "mapper.";
 inline constexpr absl::string_view kPeakPrefix = "peak_bytes.";
+inline constexpr absl::string_view kTransportPrefix = "transport.";
 inline constexpr absl::string_view kGainKey = "mapper.gain";
 
 struct RunHistory {
