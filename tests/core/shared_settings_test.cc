@@ -69,7 +69,8 @@ TEST(SharedSettingsTest, AClientKeepsItsPathsAndTakesTheRest) {
       Configure({"dataset.name=idx", "dataset.root=\"/mine\"",
                  "execution.memory_limit=\"2GiB\"", "optimizer.lr=0.5",
                  "optimizer.momentum=0", "execution.intra_op_threads=\"auto\"",
-                 "transport.name=thrift", "transport.role=client"})
+                 "transport.name=thrift", "transport.role=client",
+                 "transport.client_ids=[0]"})
           .resolved,
       BuiltPlugins());
   const ConfigTable& settings = combined.settings;
@@ -96,7 +97,8 @@ TEST(SharedSettingsTest, AServerSetsNoPath) {
   const CombinedSettings combined =
       CombineSettings(hostile,
                       Configure({"transport.name=thrift",
-                                 "transport.role=client"})
+                                 "transport.role=client",
+                                 "transport.client_ids=[0]"})
                           .resolved,
                       BuiltPlugins());
   const ConfigTable& settings = combined.settings;
@@ -112,7 +114,8 @@ TEST(SharedSettingsTest, AClientMayHaveADatasetOfItsOwn) {
   const CombinedSettings combined = CombineSettings(
       Shared(),
       Configure({"dataset.name=synthetic", "dataset.train_size=50",
-                 "transport.name=thrift", "transport.role=client"})
+                 "transport.name=thrift", "transport.role=client",
+                 "transport.client_ids=[0]"})
           .resolved,
       BuiltPlugins());
   EXPECT_TRUE(combined.own_dataset);

@@ -202,8 +202,10 @@ ParamSchema<ThriftTransportOptions> ThriftTransport::Schema() {
               "TLS needs ca_file, certificate_file and key_file; give all "
               "three or none");
         }
-        if (options.client_ids.empty()) {
-          return ConfigError("client_ids names no client");
+        if (options.role == Role::kClient && options.client_ids.empty()) {
+          return ConfigError(
+              "which clients does this process host? set --client-id, or "
+              "transport.client_ids");
         }
         return absl::OkStatus();
       });

@@ -24,7 +24,7 @@ struct ThriftTransportOptions {
   RemoteTransport::Role role = RemoteTransport::Role::kServer;
   std::string listen = "127.0.0.1:7070";
   std::string connect = "127.0.0.1:7070";
-  std::vector<int64_t> client_ids = {0};
+  std::vector<int64_t> client_ids;
   AutoInteger workers{1};
   std::string state_dir;
   double join_seconds = 60;
