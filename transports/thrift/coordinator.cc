@@ -141,6 +141,14 @@ Coordinator::Coordinator(FederationTerms terms,
 
 Coordinator::~Coordinator() = default;
 
+int64_t SentTask::ChecksumOf(ChecksumKind kind) const {
+  LazyChecksum& checksum = kind == ChecksumKind::kCrc32 ? crc32_ : xxh3_;
+  std::call_once(checksum.taken, [&] {
+    checksum.value = thrift::ChecksumOf(kind, bytes);
+  });
+  return checksum.value;
+}
+
 absl::StatusOr<SessionPtr> Coordinator::Join(
     const std::string& process, const std::vector<int64_t>& clients,
     const std::string& peer) {
@@ -275,7 +283,6 @@ absl::StatusOr<std::shared_ptr<const SentTask>> Coordinator::FindTask(
     const auto found = answers_.find({task, client});
     if (found != answers_.end()) {
       sent = found->second->task;
-      found->second->fetched = Clock::now();
     }
   }
   if (sent == nullptr) {
@@ -283,6 +290,16 @@ absl::StatusOr<std::shared_ptr<const SentTask>> Coordinator::FindTask(
                    absl::StrCat("task ", task, " is not open"));
   }
   return sent;
+}
+
+void Coordinator::NoteFetched(const SessionPtr& session, int64_t task) {
+  const Lock lock(mutex_);
+  for (const int64_t client : session->clients) {
+    const auto found = answers_.find({task, client});
+    if (found != answers_.end()) {
+      found->second->fetched = Clock::now();
+    }
+  }
 }
 
 absl::Status Coordinator::TakeUploadPlace(Lock& lock) {
@@ -556,20 +573,14 @@ std::optional<Clock::time_point> Coordinator::RoundDeadline(
 absl::Status Coordinator::RunRound(const RoundTask& task,
                                    absl::Span<const ClientAssignment> cohort,
                                    UpdateSink& sink) {
-  auto sent = std::make_shared<SentTask>();
-  sent->round = task.round;
-  sent->work = task.work;
-  sent->lr = task.lr;
-  FEDLB_ASSIGN_OR_RETURN(sent->bytes, EncodeTask(task));
-  sent->crc32 = ChecksumOf(ChecksumKind::kCrc32, sent->bytes);
-  sent->xxh3 = ChecksumOf(ChecksumKind::kXxh3, sent->bytes);
+  FEDLB_ASSIGN_OR_RETURN(std::string bytes, EncodeTask(task));
 
   Lock lock(mutex_);
-  sent->id = std::max(task.round * kTasksPerRound, last_task_ + 1);
-  last_task_ = sent->id;
+  last_task_ = std::max(task.round * kTasksPerRound, last_task_ + 1);
   round_ = std::make_unique<OpenRound>();
   OpenRound& round = *round_;
-  round.task = std::move(sent);
+  round.task =
+      std::make_shared<const SentTask>(last_task_, task, std::move(bytes));
   round.sink = &sink;
   round.start = Clock::now();
   round.deadline = RoundDeadline(round.start);

@@ -47,19 +47,31 @@ struct Session;
 using SessionPtr = std::shared_ptr<Session>;
 
 // A task as it is sent: the same bytes for every client.
-struct SentTask {
-  int64_t id = 0;
-  int64_t round = 0;
-  RoundWork work;
-  double lr = 0;
-  std::string bytes;
-  // Of `bytes`.
-  int64_t crc32 = 0;
-  int64_t xxh3 = 0;
+class SentTask {
+ public:
+  SentTask(int64_t id, const RoundTask& task, std::string bytes)
+      : id(id),
+        round(task.round),
+        work(task.work),
+        lr(task.lr),
+        bytes(std::move(bytes)) {}
 
-  int64_t ChecksumOf(ChecksumKind kind) const {
-    return kind == ChecksumKind::kCrc32 ? crc32 : xxh3;
-  }
+  // Of `bytes`; taken once for each kind that a client asks for.
+  int64_t ChecksumOf(ChecksumKind kind) const;
+
+  const int64_t id;
+  const int64_t round;
+  const RoundWork work;
+  const double lr;
+  const std::string bytes;
+
+ private:
+  struct LazyChecksum {
+    std::once_flag taken;
+    int64_t value = 0;
+  };
+  mutable LazyChecksum crc32_;
+  mutable LazyChecksum xxh3_;
 };
 
 // What a process is told when it asks what to do.
@@ -106,6 +118,8 @@ class Coordinator {
                                   Clock::duration wait);
   absl::StatusOr<std::shared_ptr<const SentTask>> FindTask(
       const SessionPtr& session, int64_t task);
+  // The process has been sent all of a task.
+  void NoteFetched(const SessionPtr& session, int64_t task);
   // The offset of the next chunk.
   absl::StatusOr<int64_t> BeginUpload(const SessionPtr& session, int64_t client,
                                       int64_t task, int64_t bytes,

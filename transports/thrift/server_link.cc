@@ -360,6 +360,7 @@ absl::StatusOr<std::string> ServerLink::Fetch(const wire::Notice& notice) {
   // Begun anew, after a lost connection for one, it goes on where it was.
   FEDLB_RETURN_IF_ERROR(MakeAgain([&](wire::FederationClient& client) {
     Pipeline pipeline(*this);
+    wire::Chunk chunk;
     int64_t asked = received();
     while (received() < size) {
       while (!pipeline.is_full() && asked < size) {
@@ -367,7 +368,6 @@ absl::StatusOr<std::string> ServerLink::Fetch(const wire::Notice& notice) {
         pipeline.Sent();
         asked = std::min<int64_t>(asked + kChunkBytes, size);
       }
-      wire::Chunk chunk;
       client.recv_fetch(chunk);
       if (chunk.data.empty() ||
           ChecksumOf(kChecksum, chunk.data) != chunk.checksum) {
@@ -398,7 +398,8 @@ absl::Status ServerLink::Send(int64_t client, int64_t task,
       wire::Chunk chunk;
       while (offset < update.size() || !pipeline.is_empty()) {
         if (offset < update.size() && !pipeline.is_full()) {
-          chunk.data = std::string(update.substr(offset, kChunkBytes));
+          const absl::string_view piece = update.substr(offset, kChunkBytes);
+          chunk.data.assign(piece.data(), piece.size());
           chunk.checksum = ChecksumOf(kChecksum, chunk.data);
           server.send_putChunk(client, task, static_cast<int64_t>(offset),
                                chunk);

@@ -230,10 +230,13 @@ void Service::fetch(wire::Chunk& chunk, int64_t task, int64_t offset,
                                " of a task of ", size,
                                "; chunks have 1 to 1048576 bytes")));
   }
-  chunk.data = task_->bytes.substr(static_cast<size_t>(offset),
-                                   static_cast<size_t>(length));
+  chunk.data.assign(task_->bytes, static_cast<size_t>(offset),
+                    static_cast<size_t>(length));
   chunk.__isset.data = true;
   chunk.__set_checksum(ChecksumOf(checksum_, chunk.data));
+  if (offset + length >= size) {
+    coordinator_.NoteFetched(session_, task);
+  }
 }
 
 int64_t Service::beginUpload(const wire::Upload& upload) {

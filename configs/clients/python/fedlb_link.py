@@ -1,4 +1,5 @@
 """What a client in Python says to a fedlb server; fedlb.thrift is the contract."""
+import hashlib
 import json
 import pathlib
 import random
@@ -20,6 +21,8 @@ from thrift.transport.TTransport import TFramedTransport
 
 IDL = pathlib.Path(__file__).resolve().parents[3] / "transports/thrift/fedlb.thrift"
 DTYPES = {"F32": "<f4", "F64": "<f8"}  # those of weights
+# What lost connections raise, and damaged answers.
+BROKEN = (TException, OSError, EOFError, ValueError)
 
 
 def load_bindings(idl):
@@ -67,6 +70,22 @@ def token_of(path, client):
     return tokens.get(str(client)) or tokens.get("", "")
 
 
+def is_intact(name, result):
+    """Whether a call's result has its checksum: without TLS a bit may be flipped."""
+    if name == "fetch":
+        return result.data and zlib.crc32(result.data) == result.checksum
+    if name != "poll":
+        return True
+    numbers = [result.kind, result.task, result.round, result.taskBytes,
+               result.taskChecksum]
+    for assigned in result.assignments or []:
+        numbers += [assigned.client, assigned.batchSize]
+    for counted in result.acknowledgements or []:
+        numbers += [counted.client, counted.task]
+    numbers.append(result.firstUndurableTask)
+    return zlib.crc32(" ".join(map(str, numbers)).encode()) == result.checksum
+
+
 class Link:
     """A client's way to the server. Ends the program where there is none."""
 
@@ -103,6 +122,9 @@ class Link:
         calls = self.federation.Client(
             TBinaryProtocol(TFramedTransport(transport), strictRead=True))
         welcome = calls.join(self.hello)
+        told = f"{welcome.runId}\n{welcome.settings}".encode()
+        if hashlib.sha256(told).hexdigest() != welcome.settingsDigest:
+            raise OSError("the answer to join is damaged")
         if self.welcome and self.welcome.runId != welcome.runId:
             sys.exit(f"{address}: the server now runs another federation")
         self.calls, self.welcome = calls, welcome
@@ -121,29 +143,28 @@ class Link:
                 if self.calls is None:
                     self.join()
                 result = getattr(self.calls, name)(*arguments)
-                if name == "fetch" and result.checksum != zlib.crc32(result.data):
-                    raise OSError("a chunk arrives damaged")
+                if not is_intact(name, result):
+                    raise OSError(f"the answer to {name} is damaged")
                 self.last_call = time.monotonic()
                 return result
             except self.wire.Refusal as refusal:
                 if refusal.code not in (code.BUSY, code.UNAVAILABLE):
                     raise
                 problem = refusal.message
-            except (TException, OSError, EOFError) as error:
+            except BROKEN as error:
                 self.close()
                 problem = getattr(error, "inner", None) or error
-                if isinstance(problem, ssl.SSLError) and not self.welcome:
-                    begin = -1e9  # no attempt will do better
-            if time.monotonic() - begin > self.options.reconnect_seconds:
-                sys.exit(f"{self.options.connect}: {problem}. Is the server running, "
-                         "its address right, and TLS on both sides or none?")
+            no_trust = isinstance(problem, ssl.SSLError) and not self.welcome
+            if no_trust or time.monotonic() - begin > self.options.reconnect_seconds:
+                sys.exit(f"{self.options.connect}: {problem}. Is the server running "
+                         "there? Do both sides use TLS and trust each other, or none?")
             if pause == 0.1:
-                print(f"{self.options.connect}: {problem}; trying again", file=sys.stderr)
+                self.report(f"{problem}; trying again")
             time.sleep(random.uniform(0, pause))  # not all clients at once
             pause = min(2 * pause, 20)
 
     def still_alive(self):
-        """To be called often in long work: the server gives up who is silent."""
+        """To be called often in long work, or the server takes the client for lost."""
         if time.monotonic() - self.last_call > self.welcome.heartbeatMillis / 1000:
             self.call("heartbeat")
 
@@ -165,7 +186,7 @@ class Link:
                     except self.wire.Refusal as refusal:
                         if refusal.code not in (code.TASK_CLOSED, code.MALFORMED):
                             raise
-                        print(f"round {notice.round}: {refusal.message}", file=sys.stderr)
+                        self.report(f"round {notice.round}: {refusal.message}")
         except self.wire.Refusal as refusal:
             sys.exit(f"{self.options.connect} refuses: {refusal.message}")
         finally:
@@ -174,22 +195,25 @@ class Link:
             sys.exit(f"{self.options.connect} ended the run: {notice.reason}")
 
     def answer(self, notice, train):
-        data = b""
+        data = bytearray()
         while len(data) < notice.taskBytes:
             data += self.call("fetch", notice.task, len(data), self.chunk_bytes).data
+        if zlib.crc32(data) != notice.taskChecksum:
+            return  # it is given again to who polls again
         metadata, arrays = read_safetensors(data)
         groups = {key[len("fedlb.group."):]: int(count)
                   for key, count in metadata.items() if key.startswith("fedlb.group.")}
         weights = [arrays[f"weights/{i}"] for i in range(groups.pop("weights"))]
         try:
             parameters, facts = train(types.SimpleNamespace(
-                round=notice.round, kind=metadata["fedlb.work"], lr=notice.work.lr,
+                kind=metadata["fedlb.work"], lr=float(metadata["fedlb.lr"]),
+                steps=int(metadata["fedlb.local_steps"]),
+                epochs=float(metadata["fedlb.local_epochs"]),
                 batch_size=notice.assignments[0].batchSize, weights=weights,
-                steps=notice.work.localSteps, epochs=notice.work.localEpochs,
                 others=[name for name, count in groups.items() if count],
                 settings=tomllib.loads(self.welcome.settings)))
         except (FloatingPointError, NotImplementedError) as error:
-            print(f"round {notice.round}: {error}", file=sys.stderr)
+            self.report(f"round {notice.round}: {error}")
             self.call("fail", self.options.client_id, notice.task,
                       isinstance(error, FloatingPointError), str(error))
             return
@@ -198,7 +222,7 @@ class Link:
         self.send(notice.task, write_safetensors(
             {f"fedlb.{key}": str(value) for key, value in facts.items()},
             {f"parameters/{i}": array for i, array in enumerate(parameters)}))
-        print(f"round {notice.round}: loss {facts['scalar.train_loss']:.4f}", flush=True)
+        self.report(f"round {notice.round}: loss {facts['scalar.train_loss']:.4f}")
 
     def send(self, task, data):
         client, code = self.options.client_id, self.wire.RefusalCode
@@ -222,6 +246,9 @@ class Link:
         try:
             if self.calls:
                 self.calls.leave()
-        except (TException, OSError, EOFError):
+        except BROKEN:
             pass
         self.close()
+
+    def report(self, text):
+        print(f"client {self.options.client_id}: {text}", file=sys.stderr)
