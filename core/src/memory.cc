@@ -517,6 +517,17 @@ void SetMemoryLimit(int64_t bytes) {
   memory_limit.store(bytes > 0 ? bytes : kNoLimit, std::memory_order_relaxed);
 }
 
+void ExpectFilling(const void* data, size_t bytes) {
+  const auto begin = reinterpret_cast<uintptr_t>(data);
+  const uintptr_t first =
+      (begin + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes;
+  const uintptr_t last = (begin + bytes) / kHugePageBytes * kHugePageBytes;
+  if (first < last) {
+    static_cast<void>(madvise(reinterpret_cast<void*>(first), last - first,
+                              MADV_HUGEPAGE));
+  }
+}
+
 void ReleaseCachedMemory() { Registry().GiveBackFreeBlocks(); }
 
 }  // namespace fedlb

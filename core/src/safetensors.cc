@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "fedlb/durable_file.h"
+#include "fedlb/memory.h"
 #include "fedlb/status.h"
 #include "safetensors_digest.h"
 #include "safetensors_header.h"
@@ -197,7 +198,18 @@ absl::StatusOr<std::string> SerializeSafetensors(const SafetensorsFile& file,
   return CatchAsStatusOr(
       "writing safetensors", [&]() -> absl::StatusOr<std::string> {
         FEDLB_ASSIGN_OR_RETURN(const Image image, MakeImage(file, digest));
-        return absl::StrJoin(image.Pieces(), "");
+        const std::vector<absl::string_view> pieces = image.Pieces();
+        size_t size = 0;
+        for (const absl::string_view piece : pieces) {
+          size += piece.size();
+        }
+        std::string bytes;
+        bytes.reserve(size);
+        ExpectFilling(bytes.data(), size);
+        for (const absl::string_view piece : pieces) {
+          bytes.append(piece.data(), piece.size());
+        }
+        return bytes;
       });
 }
 

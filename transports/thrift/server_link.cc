@@ -17,6 +17,7 @@
 #include "absl/strings/str_format.h"
 #include "fedlb/durable_file.h"
 #include "fedlb/fingerprint.h"
+#include "fedlb/memory.h"
 #include "fedlb/status.h"
 #include "fedlb_constants.h"
 #include "thrift/checksum.h"
@@ -356,6 +357,7 @@ absl::StatusOr<std::string> ServerLink::Fetch(const wire::Notice& notice) {
   const int64_t size = notice.taskBytes;
   std::string bytes;
   bytes.reserve(static_cast<size_t>(size));
+  ExpectFilling(bytes.data(), bytes.capacity());
   const auto received = [&bytes] { return static_cast<int64_t>(bytes.size()); };
   // Begun anew, after a lost connection for one, it goes on where it was.
   FEDLB_RETURN_IF_ERROR(MakeAgain([&](wire::FederationClient& client) {

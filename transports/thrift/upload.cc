@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "fedlb/memory.h"
 #include "fedlb/status.h"
 #include "thrift/refusal.h"
 
@@ -18,7 +19,9 @@ Upload::Upload(int64_t bytes, ChecksumKind kind, int64_t checksum)
       kind_(kind),
       checksum_(checksum),
       data_(new char[static_cast<size_t>(bytes)]),
-      running_(std::make_unique<RunningChecksum>(kind)) {}
+      running_(std::make_unique<RunningChecksum>(kind)) {
+  ExpectFilling(data_.get(), Size());
+}
 
 int64_t Upload::received() const {
   std::lock_guard lock(mutex_);

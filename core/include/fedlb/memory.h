@@ -4,6 +4,7 @@
 #define FEDLB_MEMORY_H_
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <new>
 
@@ -81,6 +82,11 @@ FEDLB_API void ResetPeakMemory();
 // throws MemoryLimitExceeded and leaves everything intact. Cached blocks are
 // given back before they would lift `reserved` over the limit.
 FEDLB_API void SetMemoryLimit(int64_t bytes);
+
+// For a large buffer beside the tensors that is about to be filled for the first
+// time: asks the system for large pages, of which it then clears and maps one
+// where it would 512 small ones. Nothing changes for small buffers.
+FEDLB_API void ExpectFilling(const void* data, size_t bytes);
 
 // Gives cached blocks back to the system.
 FEDLB_API void ReleaseCachedMemory();
