@@ -9,7 +9,9 @@ readonly build_packages=(
   libjpeg62-turbo-dev libjs-chart.js libpng-dev libssl-dev libthrift-dev
   libtomlplusplus-dev libxxhash-dev nlohmann-json3-dev thrift-compiler zlib1g-dev
   dataset-fashion-mnist)
-readonly test_packages=(libbenchmark-dev libgmock-dev libgtest-dev)
+readonly test_packages=(
+  iproute2 libbenchmark-dev libfaketime libgmock-dev libgtest-dev python3-numpy
+  python3-thrift)
 readonly slow_test_packages=(chromium clang libclang-rt-dev)
 # What libtorch_cpu.so is linked against, whether or not there is a GPU.
 readonly torch_cpu_requirements=(

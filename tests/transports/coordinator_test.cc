@@ -302,6 +302,17 @@ TEST_F(CoordinatorTest, TheDeadlineEndsARound) {
             Refused::kTaskClosed);
 }
 
+TEST_F(CoordinatorTest, TheDeadlineIsForClientsThatAreThere) {
+  terms_.deadline_seconds = {0.2};
+  Make();
+  auto round = Begin(0, {0});
+  std::this_thread::sleep_for(milliseconds(400));
+  const SessionPtr a = Join("a", {0});
+  const PollAnswer answer = Await(a);
+  EXPECT_TRUE(Send(a, 0, answer.task->id, BytesOf(0, 0, 7)).ok());
+  EXPECT_EQ(round.get()->num_survivors, 1);
+}
+
 TEST_F(CoordinatorTest, WithoutADeadlineLostClientsAreLeftOut) {
   options_.join_seconds = 0.2;
   options_.heartbeat_seconds = 0.1;
@@ -430,6 +441,7 @@ TEST_F(CoordinatorTest, ALateUpdateCountsLessWithinTheBound) {
 TEST_F(CoordinatorTest, ALateUpdateBeyondTheBoundIsRefused) {
   terms_.deadline_seconds = {0.1};
   terms_.staleness_bound = 1;
+  options_.join_seconds = 0;
   Make();
   const SessionPtr a = Join("a", {0});
   auto first = Begin(0, {0});

@@ -101,6 +101,7 @@ struct Coordinator::OpenRound {
   UpdateSink* sink = nullptr;
   std::vector<std::shared_ptr<Answer>> answers;  // by slot
   Clock::time_point start;
+  bool on_clock = false;
   std::optional<Clock::time_point> deadline;
 };
 
@@ -583,7 +584,6 @@ absl::Status Coordinator::RunRound(const RoundTask& task,
       std::make_shared<const SentTask>(last_task_, task, std::move(bytes));
   round.sink = &sink;
   round.start = Clock::now();
-  round.deadline = RoundDeadline(round.start);
   for (size_t slot = 0; slot < cohort.size(); ++slot) {
     auto answer = std::make_shared<Answer>(round.task, cohort[slot],
                                            static_cast<int64_t>(slot));
@@ -654,7 +654,28 @@ bool Coordinator::DeliverSpilled(Lock& lock) {
   return false;
 }
 
+// A deadline is for clients that are there: before its clients have joined, or
+// have had their time for that, a round is not on the clock.
+void Coordinator::StartClock() {
+  OpenRound& round = *round_;
+  if (round.on_clock) {
+    return;
+  }
+  const Clock::time_point now = Clock::now();
+  round.on_clock =
+      now >= started_ + Seconds(options_.join_seconds) ||
+      std::all_of(round.answers.begin(), round.answers.end(),
+                  [this](const std::shared_ptr<Answer>& answer) {
+                    return session_of_.contains(answer->assignment.client);
+                  });
+  if (round.on_clock) {
+    round.start = now;
+    round.deadline = RoundDeadline(now);
+  }
+}
+
 Clock::time_point Coordinator::DropLost(Lock& lock) {
+  StartClock();
   const OpenRound& round = *round_;
   Clock::time_point wake = Clock::now() + std::chrono::hours(1);
   if (round.deadline.has_value()) {

@@ -182,6 +182,7 @@ class Coordinator {
   // Hands over one update that has waited on disk for its turn; false when none
   // may go yet.
   bool DeliverSpilled(Lock& lock);
+  void StartClock();
   // Closes answers that will not come; returns when to look again.
   Clock::time_point DropLost(Lock& lock);
   void Drop(Answer& answer, absl::Status cause, Lock& lock);

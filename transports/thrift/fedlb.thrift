@@ -20,12 +20,14 @@
  *   fedlb.round         the task's
  *   fedlb.client        the client's number
  *   fedlb.num_examples  what the update weighs in a mean: the examples behind a
- *                       gradient; the examples that the client holds
+ *                       gradient; the examples that the client holds; 1 where
+ *                       client_algorithm is scaffold or feddyn
  *   fedlb.num_samples   examples whose gradient was taken, with repetitions
  *   fedlb.local_steps   optimizer steps; 1 for a gradient
  *   fedlb.group.parameters  the number of tensors "parameters/<i>"
  *   fedlb.group.buffers     likewise, only when the task has buffers
- *   fedlb.scalar.<name>     a number for the server's log, train_loss for one
+ *   fedlb.scalar.<name>     a number for the server's log, train_loss for one;
+ *                       sync_vote, 0 or 1, is a client's vote in selsync
  * and its tensors "parameters/<i>" have the shapes and the type of the task's
  * "weights/<i>"; "buffers/<i>" those of its "buffers/<i>".
  *
@@ -107,8 +109,10 @@ struct Welcome {
   1: i32 protocol
   /** The same for a run and all its continuations. */
   2: string runId
-  /** The run's settings, as TOML. A client that goes by `Work` alone needs
-   * none of them. */
+  /** The run's settings, as TOML. `Work` says all that a client needs where
+   * client_algorithm and compressor are "none", the mapper's scope is "server",
+   * and model.label_smoothing is 0; other methods want more of a client, and
+   * the server drops an update that lacks what they add. */
   3: string settings
   /** SHA-256 of `runId`, a newline and `settings`, 64 hex digits. */
   4: string settingsDigest
@@ -129,6 +133,8 @@ enum WorkKind {
   DISPLACEMENT = 3
 }
 
+/** For a first look, before the task is fetched: the task's metadata say the
+ * same and have a checksum. */
 struct Work {
   1: WorkKind kind
   /** With LOCAL_STEPS one of the two is positive: steps, or passes over the

@@ -28,8 +28,7 @@ class Examples:
         with np.load(path) as file:
             self.x, self.y = file["x"], file["y"].astype(np.int64)
         self.x = self.x.reshape(len(self.y), -1)
-        self.random = np.random.default_rng(seed)
-        self.rest = []  # of the pass
+        self.random, self.rest = np.random.default_rng(seed), []
 
     def next(self, size):
         if len(self.rest) == 0:
@@ -74,14 +73,17 @@ def torch_gradient(weights, x, y):
 
 def check(task, examples):
     """Raises for a task that this client cannot do, exits for such a run."""
-    for key, value in (STEPS | PLAIN if task.kind == "local_steps" else PLAIN).items():
+    wanted = PLAIN | STEPS if task.kind == "local_steps" else PLAIN
+    for key, value in wanted.items():
         section, name = key.split(".")
         theirs = task.settings[section].get(name, value)
         if theirs != value:
             sys.exit(f"the run has {key} = {theirs}, and this client {value}")
-    if task.weights[0].shape[1:] != examples.x.shape[1:]:
-        sys.exit(f"the first weights are {task.weights[0].shape}, and an example "
-                 f"has {examples.x.shape[1]} numbers: other data, or model?")
+    features, classes = examples.x.shape[1], examples.y.max() + 1
+    first, last = task.weights[0].shape, task.weights[-1].shape
+    if first[1:] != (features,) or last[0] < classes:
+        sys.exit(f"weights of {first} to {last}, examples of {features} numbers "
+                 f"in {classes} classes: other data, or another model?")
     if task.kind == "displacement" or task.others:
         raise NotImplementedError(" ".join(
             ["this client has no", task.kind, *task.others]))
@@ -140,10 +142,7 @@ def main():
         link = Link(options)
     except (OSError, KeyError, ValueError, subprocess.CalledProcessError) as error:
         sys.exit(f"fedlb_client: {error}")
-    try:
-        link.serve(lambda task: train(task, examples, link.still_alive))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    link.serve(lambda task: train(task, examples, link.still_alive))
 
 
 if __name__ == "__main__":

@@ -177,7 +177,7 @@ class Link:
         code = self.wire.RefusalCode
         try:
             while True:
-                notice = self.call("poll", 5000)
+                notice = self.call("poll", 2000)
                 if notice.kind == self.wire.NoticeKind.FINISHED:
                     break
                 if notice.kind == self.wire.NoticeKind.TASK:
@@ -189,6 +189,8 @@ class Link:
                         self.report(f"round {notice.round}: {refusal.message}")
         except self.wire.Refusal as refusal:
             sys.exit(f"{self.options.connect} refuses: {refusal.message}")
+        except KeyboardInterrupt:
+            sys.exit(130)
         finally:
             self.leave()
         if notice.reason:
