@@ -169,7 +169,9 @@ absl::StatusOr<ScalarMap> RoundRunner::Run(
   FEDLB_RETURN_IF_ERROR(CheckSurvivors(result, played.absent));
 
   ScalarMap metrics = result.scalar_means;
-  metrics.insert(beforehand.begin(), beforehand.end());
+  for (const auto& [name, value] : beforehand) {
+    metrics[name] = value;  // whatever clients called theirs
+  }
   FEDLB_ASSIGN_OR_RETURN(const bool applied, CloseRound(task, metrics));
   if (applied) {
     RecordNoise(noise, result.aggregate, metrics);

@@ -10,6 +10,13 @@
 #include "update_gate.h"
 
 namespace fedlb {
+namespace {
+
+// Their names go into the log; no method sends a tenth of this.
+constexpr size_t kMaxScalars = 256;
+
+}  // namespace
+
 ParamSchema<UpdateGateOptions> UpdateGateOptions::Schema() {
   using Options = UpdateGateOptions;
   return ParamSchema<Options>()
@@ -162,6 +169,10 @@ absl::Status UpdateSink::CheckDecompressed(int64_t round, int64_t client,
        (work_.reorder && !update.groups.contains(kReorderedGroup)))) {
     return absl::InvalidArgumentError("update without its displacement");
   }
+  if (update.scalars.size() > kMaxScalars) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("update with ", update.scalars.size(), " scalars"));
+  }
   for (const auto& [name, tensors] : update.groups) {
     if (name == kParametersGroup) {
       continue;
@@ -256,6 +267,7 @@ void UpdateSink::AddNext(int64_t slot, int64_t client, Arrival arrival) {
   }
   for (const auto& [name, value] : update.scalars) {
     scalar_sums_[name] += weight * value;
+    scalar_weights_[name] += weight;
   }
   ++result_.num_survivors;
   result_.num_examples += update.num_examples;
@@ -286,8 +298,7 @@ absl::StatusOr<RoundResult> UpdateSink::Finish() {
       result_.extra_means[name] = mean.Mean();
     }
     for (const auto& [name, sum] : scalar_sums_) {
-      result_.scalar_means[name] =
-          sum / static_cast<double>(result_.num_examples);
+      result_.scalar_means[name] = sum / scalar_weights_[name];
     }
   }
   return std::move(result_);

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -137,6 +138,27 @@ TEST_F(UpdateSinkTest, LateUpdatesComeLastAndWeighLess) {
   EXPECT_FLOAT_EQ(result->aggregate[0][0].item<float>(), 120.0f / 44);
   ASSERT_EQ(result->dropped.size(), 1u);
   EXPECT_EQ(result->dropped[0].first, 8);
+}
+
+// Clients of several makes send different numbers.
+TEST_F(UpdateSinkTest, AScalarsMeanIsOverTheUpdatesThatHaveIt) {
+  const auto sink = MakeSink(3);
+  Update first = UpdateOf(10, 1, 1);
+  first.scalars = {{"loss", 2}, {"accuracy", 0.5}};
+  Update second = UpdateOf(11, 1, 3);
+  second.scalars = {{"loss", 6}};
+  Update hostile = UpdateOf(12, 1);
+  for (int i = 0; i < 300; ++i) {
+    hostile.scalars["s" + std::to_string(i)] = 1;
+  }
+  sink->Deliver(0, std::move(first));
+  sink->Deliver(1, std::move(second));
+  sink->Deliver(2, std::move(hostile));
+  const auto result = sink->Finish();
+  EXPECT_EQ(result->scalar_means.at("loss"), 5);
+  EXPECT_EQ(result->scalar_means.at("accuracy"), 0.5);
+  ASSERT_EQ(result->dropped.size(), 1u);
+  EXPECT_THAT(result->dropped[0].second.message(), HasSubstr("300 scalars"));
 }
 
 TEST_F(UpdateSinkTest, SaysWhetherASlotMayCome) {

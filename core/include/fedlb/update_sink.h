@@ -74,7 +74,8 @@ struct RoundResult {
   int64_t num_samples = 0;
   // Local steps of the survivor that made most.
   int64_t max_local_steps = 0;
-  ScalarMap scalar_means;   // of the updates' scalars, weighted by examples
+  // Of each scalar over the updates that have it, weighted by examples.
+  ScalarMap scalar_means;
   // Client and cause, in the order of the cohort; late ones last.
   std::vector<std::pair<int64_t, absl::Status>> dropped;
   // Of the survivors, those whose updates came from an earlier round.
@@ -159,7 +160,9 @@ class FEDLB_API UpdateSink {
   WeightedMean buffer_mean_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, WeightedMean> extra_means_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, TensorLayout> extra_layouts_ ABSL_GUARDED_BY(mutex_);
+  // By name, over the updates that have it.
   ScalarMap scalar_sums_ ABSL_GUARDED_BY(mutex_);
+  ScalarMap scalar_weights_ ABSL_GUARDED_BY(mutex_);
   RoundResult result_ ABSL_GUARDED_BY(mutex_);
 };
 
