@@ -33,7 +33,9 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Pair;
 
-constexpr ChecksumKind kKind = ChecksumKind::kXxh3;
+int64_t IdentityOf(const std::string& bytes) {
+  return ChecksumOf(ChecksumKind::kXxh3, bytes);
+}
 
 class NoCompression final : public Compressor {
  public:
@@ -148,10 +150,9 @@ class CoordinatorTest : public testing::Test {
   absl::Status Upload(const SessionPtr& session, int64_t client, int64_t task,
                       const std::string& bytes) {
     const auto size = static_cast<int64_t>(bytes.size());
-    FEDLB_ASSIGN_OR_RETURN(
-        const int64_t offset,
-        coordinator_->BeginUpload(session, client, task, size, kKind,
-                                  ChecksumOf(kKind, bytes)));
+    FEDLB_ASSIGN_OR_RETURN(const int64_t offset,
+                           coordinator_->BeginUpload(session, client, task,
+                                                     size, IdentityOf(bytes)));
     return offset == size
                ? absl::OkStatus()
                : coordinator_->PutChunk(session, client, task, 0, bytes)
@@ -222,10 +223,9 @@ TEST_F(CoordinatorTest, RefusesWhatWasNotAskedFor) {
   EXPECT_EQ(CodeOf(coordinator_->Commit(a, 0, task)), Refused::kOutOfOrder);
   EXPECT_EQ(CodeOf(coordinator_->PutChunk(a, 0, task, 0, "x").status()),
             Refused::kOutOfOrder);
-  EXPECT_EQ(
-      CodeOf(coordinator_->BeginUpload(a, 0, task, 1 << 21, kKind, 0).status()),
-      Refused::kTooLarge);
-  EXPECT_EQ(CodeOf(coordinator_->BeginUpload(a, 0, task, 0, kKind, 0).status()),
+  EXPECT_EQ(CodeOf(coordinator_->BeginUpload(a, 0, task, 1 << 21, 0).status()),
+            Refused::kTooLarge);
+  EXPECT_EQ(CodeOf(coordinator_->BeginUpload(a, 0, task, 0, 0).status()),
             Refused::kTooLarge);
   EXPECT_EQ(CodeOf(coordinator_->Join("c", {8}, "p").status()),
             Refused::kUnknownClient);
@@ -383,7 +383,7 @@ TEST_F(CoordinatorTest, ANewProcessTakesAClientOver) {
   EXPECT_EQ(Await(fresh).task->id, task);
   EXPECT_EQ(*coordinator_->BeginUpload(fresh, 0, task,
                                        static_cast<int64_t>(bytes.size()),
-                                       kKind, ChecksumOf(kKind, bytes)),
+                                       IdentityOf(bytes)),
             static_cast<int64_t>(bytes.size()));
   EXPECT_TRUE(coordinator_->Commit(fresh, 0, task).ok());
   EXPECT_EQ(round.get()->num_survivors, 1);

@@ -168,7 +168,7 @@ TEST_F(ServerTest, OutlivesDamagedFrames) {
   upload.__set_client(3);
   upload.__set_task(0);
   upload.__set_bytes(100);
-  upload.__set_checksum(5);
+  upload.__set_identity(5);
   wire::Chunk chunk;
   chunk.__set_data(std::string(100, 'c'));
   chunk.__set_checksum(7);

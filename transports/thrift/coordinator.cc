@@ -144,9 +144,8 @@ Coordinator::~Coordinator() = default;
 
 int64_t SentTask::ChecksumOf(ChecksumKind kind) const {
   LazyChecksum& checksum = kind == ChecksumKind::kCrc32 ? crc32_ : xxh3_;
-  std::call_once(checksum.taken, [&] {
-    checksum.value = thrift::ChecksumOf(kind, bytes);
-  });
+  std::call_once(checksum.taken,
+                 [&] { checksum.value = thrift::ChecksumOf(kind, bytes); });
   return checksum.value;
 }
 
@@ -325,8 +324,7 @@ void Coordinator::ReleaseUpload(Answer& answer) {
 absl::StatusOr<int64_t> Coordinator::BeginUpload(const SessionPtr& session,
                                                  int64_t client, int64_t task,
                                                  int64_t bytes,
-                                                 ChecksumKind kind,
-                                                 int64_t checksum) {
+                                                 int64_t identity) {
   if (bytes < 1 || bytes > options_.max_update_bytes) {
     return Refusal(
         Refused::kTooLarge,
@@ -345,12 +343,12 @@ absl::StatusOr<int64_t> Coordinator::BeginUpload(const SessionPtr& session,
   if (answer->IsComplete()) {
     return bytes;  // announced again after an answer that was lost
   }
-  if (is_open() && (answer->upload == nullptr ||
-                    !answer->upload->Is(bytes, kind, checksum))) {
+  if (is_open() &&
+      (answer->upload == nullptr || !answer->upload->Is(bytes, identity))) {
     ReleaseUpload(*answer);
     FEDLB_RETURN_IF_ERROR(TakeUploadPlace(lock));
     if (is_open() && answer->upload == nullptr) {
-      answer->upload = std::make_shared<thrift::Upload>(bytes, kind, checksum);
+      answer->upload = std::make_shared<thrift::Upload>(bytes, identity);
       answer->announced = Clock::now();
     } else {
       --num_uploads_;
@@ -413,15 +411,8 @@ absl::Status Coordinator::Commit(const SessionPtr& session, int64_t client,
                    "the end of an update that was not announced");
   }
   const std::shared_ptr<Upload> upload = answer.upload;
+  FEDLB_RETURN_IF_ERROR(upload->CheckComplete());
   answer.state = Answer::State::kDelivering;
-  lock.unlock();
-  const absl::Status complete = upload->Finish();
-  lock.lock();
-  if (!complete.ok()) {
-    answer.state = late ? Answer::State::kLate : Answer::State::kOpen;
-    round_changed_.notify_all();
-    return complete;
-  }
   answer.committed = Clock::now();
   if (late) {
     lock.unlock();
@@ -835,8 +826,8 @@ void Coordinator::Finish(const std::string& reason, Clock::duration patience) {
           const Session& session = *entry.second;
           return session.told_end || session.superseded ||
                  (session.calls == 0 &&
-                  now - session.last_seen > Seconds(kQuietHeartbeats *
-                                                    options_.heartbeat_seconds));
+                  now - session.last_seen >
+                      Seconds(kQuietHeartbeats * options_.heartbeat_seconds));
         });
   };
   process_told_.wait_for(lock, patience, all_told);

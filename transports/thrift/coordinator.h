@@ -123,7 +123,7 @@ class Coordinator {
   // The offset of the next chunk.
   absl::StatusOr<int64_t> BeginUpload(const SessionPtr& session, int64_t client,
                                       int64_t task, int64_t bytes,
-                                      ChecksumKind kind, int64_t checksum);
+                                      int64_t identity);
   absl::StatusOr<int64_t> PutChunk(const SessionPtr& session, int64_t client,
                                    int64_t task, int64_t offset,
                                    absl::string_view chunk);

@@ -205,7 +205,9 @@ struct Upload {
   2: i64 task
   /** Of the whole update. */
   3: i64 bytes
-  4: i64 checksum
+  /** Tells this update from any other that the client may announce for the
+   * task: a checksum of its bytes, for one. */
+  4: i64 identity
 }
 
 service Federation {

@@ -54,7 +54,8 @@ class ServerLink {
   const WireTraffic& traffic() const { return *traffic_; }
 
   absl::StatusOr<wire::Notice> Poll();
-  // The bytes of the notice's task.
+  // The bytes of the notice's task, each chunk checked; that of the whole is
+  // left to the digest in it.
   absl::StatusOr<std::string> Fetch(const wire::Notice& notice);
   // Announces, sends and commits.
   absl::Status Send(int64_t client, int64_t task, absl::string_view update);

@@ -241,8 +241,7 @@ void Service::fetch(wire::Chunk& chunk, int64_t task, int64_t offset,
 
 int64_t Service::beginUpload(const wire::Upload& upload) {
   return ValueOf(coordinator_.BeginUpload(Joined(), upload.client, upload.task,
-                                          upload.bytes, checksum_,
-                                          upload.checksum));
+                                          upload.bytes, upload.identity));
 }
 
 int64_t Service::putChunk(int64_t client, int64_t task, int64_t offset,

@@ -21,6 +21,8 @@ namespace {
 constexpr char kAppliedTasks[] = "applied_tasks";
 constexpr int64_t kFewestConnections = 1024;
 constexpr int64_t kUpdatesPerModel = 8;
+// More than a bad connection explains.
+constexpr int kDamagedInARow = 20;
 // How long the clients of a run that has ended, or failed, have to hear of it.
 constexpr std::chrono::seconds kFarewell(10);
 constexpr std::chrono::seconds kFarewellAfterFailure(1);
@@ -49,7 +51,13 @@ class TaskRunner {
       return absl::OkStatus();  // over already
     }
     FEDLB_RETURN_IF_ERROR(bytes.status());
-    FEDLB_ASSIGN_OR_RETURN(const RoundTask task, DecodeTask(*bytes));
+    const absl::StatusOr<RoundTask> decoded = DecodeTask(*bytes);
+    if (!decoded.ok() && ++damaged_ < kDamagedInARow) {
+      return absl::OkStatus();  // whoever polls again is given it again
+    }
+    FEDLB_RETURN_IF_ERROR(decoded.status());
+    damaged_ = 0;
+    const RoundTask& task = *decoded;
     bytes->clear();
     bytes->shrink_to_fit();
     host_.clients->ForEach(
@@ -133,6 +141,7 @@ class TaskRunner {
   std::mutex mutex_;
   absl::Status status_;
   ParticipationProgress progress_;
+  int damaged_ = 0;  // tasks, in a row
 };
 
 }  // namespace

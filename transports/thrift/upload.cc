@@ -14,12 +14,10 @@
 
 namespace fedlb::thrift {
 
-Upload::Upload(int64_t bytes, ChecksumKind kind, int64_t checksum)
+Upload::Upload(int64_t bytes, int64_t identity)
     : bytes_(bytes),
-      kind_(kind),
-      checksum_(checksum),
-      data_(new char[static_cast<size_t>(bytes)]),
-      running_(std::make_unique<RunningChecksum>(kind)) {
+      identity_(identity),
+      data_(new char[static_cast<size_t>(bytes)]) {
   ExpectFilling(data_.get(), Size());
 }
 
@@ -46,25 +44,16 @@ absl::StatusOr<int64_t> Upload::Put(int64_t offset, absl::string_view chunk) {
   }
   chunk.remove_prefix(static_cast<size_t>(received_ - offset));
   memcpy(data_.get() + received_, chunk.data(), chunk.size());
-  running_->Update(chunk);
   received_ += static_cast<int64_t>(chunk.size());
   return received_;
 }
 
-absl::Status Upload::Finish() {
+absl::Status Upload::CheckComplete() const {
   std::lock_guard lock(mutex_);
-  if (received_ != bytes_) {
-    return Refusal(Refused::kOutOfOrder,
-                   absl::StrCat(received_, " of ", bytes_, " bytes are here"));
-  }
-  if (running_->value() != checksum_) {
-    received_ = 0;
-    running_ = std::make_unique<RunningChecksum>(kind_);
-    return Refusal(Refused::kCorrupt,
-                   "the bytes of the update have another checksum than was "
-                   "announced");
-  }
-  return absl::OkStatus();
+  return received_ == bytes_ ? absl::OkStatus()
+                             : Refusal(Refused::kOutOfOrder,
+                                       absl::StrCat(received_, " of ", bytes_,
+                                                    " bytes are here"));
 }
 
 absl::StatusOr<SpilledUpload> SpilledUpload::Write(const std::string& folder,

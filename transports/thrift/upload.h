@@ -11,18 +11,18 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "thrift/checksum.h"
 
 namespace fedlb::thrift {
 
-// Receives chunks in order. Memory is taken as they arrive. Thread-safe.
+// Receives chunks in order. Memory is taken as they arrive. Whoever calls has
+// checked each chunk. Thread-safe.
 class Upload {
  public:
-  // `bytes` and `checksum` of the whole.
-  Upload(int64_t bytes, ChecksumKind kind, int64_t checksum);
+  // Of `bytes` bytes; `identity` is what the client calls it.
+  Upload(int64_t bytes, int64_t identity);
 
-  bool Is(int64_t bytes, ChecksumKind kind, int64_t checksum) const {
-    return bytes == bytes_ && kind == kind_ && checksum == checksum_;
+  bool Is(int64_t bytes, int64_t identity) const {
+    return bytes == bytes_ && identity == identity_;
   }
 
   int64_t received() const;
@@ -32,25 +32,22 @@ class Upload {
   // kOutOfOrder for one that leaves a hole, kTooLarge beyond the end.
   absl::StatusOr<int64_t> Put(int64_t offset, absl::string_view chunk);
 
-  // kOutOfOrder when something is missing; kCorrupt, and everything is to be
-  // sent again, when the checksum of the whole is another.
-  absl::Status Finish();
+  // kOutOfOrder when something is missing.
+  absl::Status CheckComplete() const;
 
-  // After Finish.
+  // Once it is complete.
   absl::string_view content() const { return {data_.get(), Size()}; }
 
  private:
   size_t Size() const { return static_cast<size_t>(bytes_); }
 
   const int64_t bytes_;
-  const ChecksumKind kind_;
-  const int64_t checksum_;
+  const int64_t identity_;
   // Not initialised: pages that no chunk has filled take no memory.
   const std::unique_ptr<char[]> data_;
 
   mutable std::mutex mutex_;
   int64_t received_ = 0;
-  std::unique_ptr<RunningChecksum> running_;
 };
 
 // Bytes on disk, in a file without a name.

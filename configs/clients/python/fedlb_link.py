@@ -229,7 +229,7 @@ class Link:
     def send(self, task, data):
         client, code = self.options.client_id, self.wire.RefusalCode
         upload = self.wire.Upload(client=client, task=task, bytes=len(data),
-                                  checksum=zlib.crc32(data))
+                                  identity=zlib.crc32(data))
         for _ in range(20):  # more damage than a bad connection explains
             try:
                 offset = self.call("beginUpload", upload)
