@@ -1,8 +1,11 @@
 #include "thrift/framing.h"
 
+#include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <thrift/TOutput.h>
 
+#include <array>
 #include <exception>
 #include <limits>
 #include <new>
@@ -21,6 +24,11 @@ using apache::thrift::transport::TTransportException;
 constexpr int kRecursionLimit = 16;
 constexpr uint32_t kFirstBufferBytes = 1 << 16;
 
+// For a peer that is refused: how long it has to send what it is sending, and
+// how many reads of 4 KiB that may take.
+constexpr int kListenMillis = 100;
+constexpr int kMostUnread = 16;
+
 }  // namespace
 
 GuardedFramedTransport::GuardedFramedTransport(
@@ -31,6 +39,7 @@ GuardedFramedTransport::GuardedFramedTransport(
                        std::make_shared<TConfiguration>(
                            kMaxFrameBytes, kMaxFrameBytes, kRecursionLimit)),
       traffic_(std::move(traffic)),
+      fd_(fd),
       times_(times) {
   if (watch != nullptr) {
     setMaxFrameSize(kMaxUnauthenticatedFrameBytes);
@@ -99,7 +108,22 @@ void GuardedFramedTransport::flush() {
   }
 }
 
+// A peer that is refused is still sending: if its bytes met a closed socket, it
+// would hear a reset and not why it is refused.
+void GuardedFramedTransport::LetPeerListen() const {
+  shutdown(fd_, SHUT_WR);
+  pollfd readable = {.fd = fd_, .events = POLLIN, .revents = 0};
+  std::array<char, 4096> unread;
+  for (int i = 0; i < kMostUnread && poll(&readable, 1, kListenMillis) == 1 &&
+                  recv(fd_, unread.data(), unread.size(), MSG_DONTWAIT) > 0;
+       ++i) {
+  }
+}
+
 void GuardedFramedTransport::close() {
+  if (watched_ != nullptr && !authenticated_) {
+    LetPeerListen();
+  }
   watched_ = nullptr;  // before its descriptor may be another's
   getUnderlyingTransport()->close();
 }

@@ -72,8 +72,10 @@ class GuardedFramedTransport final
 
  private:
   bool ReadGuarded();
+  void LetPeerListen() const;
 
   const std::shared_ptr<WireTraffic> traffic_;
+  const int fd_;
   const FrameTimes times_;
   std::unique_ptr<WatchedConnection> watched_;
   bool authenticated_ = false;
