@@ -157,7 +157,7 @@ def every_while(action, running, low, high):
 
 def killed_clients():
     """kill -9 of client processes at random moments, 20 times and more."""
-    settings = ["rounds=60"]
+    settings = ["rounds=150"]
     kills = 0
     with federation(settings) as made:
         made.start_server()
@@ -183,7 +183,7 @@ def killed_clients():
 
 def killed_server():
     """kill -9 of the server at random moments, 20 times and more."""
-    settings = ["rounds=60"]
+    settings = ["rounds=150"]
     kills = 0
     with federation(settings) as made:
         made.start_server()
