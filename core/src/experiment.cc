@@ -88,44 +88,35 @@ nlohmann::ordered_json ProcessRecord(const Federation& federation,
           {"plugins", std::move(plugins)}};
 }
 
-// The text under `key` in a run's run.json; "" where there is none.
-std::string TextInRunRecord(const std::string& run_dir, const char* key) {
-  const absl::StatusOr<std::string> text =
-      ReadWholeFile(absl::StrCat(run_dir, "/run.json"), kMaxRecordBytes);
-  const auto record = text.ok() ? nlohmann::json::parse(*text, nullptr, false)
-                                : nlohmann::json();
-  return record.is_object() && record.contains(key) && record[key].is_string()
-             ? record[key].get<std::string>()
-             : "";
-}
-
 // Names a run for its clients.
 std::string NewRunId() {
   std::random_device random;
   return absl::StrFormat("%08x%08x", random(), random());
 }
 
-// run.json: this process, and under "earlier" those before it, oldest first.
-std::string RunRecord(const Federation& federation,
-                      const TrainOptions& options, const std::string& run_id) {
+// run.json: this process, under "run_id" the name that a run keeps, and under
+// "earlier" the processes before this one, oldest first.
+nlohmann::ordered_json RunRecord(const Federation& federation,
+                                 const TrainOptions& options) {
   using Json = nlohmann::ordered_json;
   Json record = ProcessRecord(federation, options);
-  record["run_id"] = run_id;
+  record["run_id"] = NewRunId();
   if (options.resume) {
     const absl::StatusOr<std::string> text = ReadWholeFile(
         absl::StrCat(options.run_dir, "/run.json"), kMaxRecordBytes);
     Json before = text.ok() ? Json::parse(*text, nullptr, false) : Json();
     if (before.is_object()) {
+      const auto run_id = before.find("run_id");
+      if (run_id != before.end() && run_id->is_string()) {
+        record["run_id"] = *run_id;
+      }
       Json earlier = before.value("earlier", Json::array());
       before.erase("earlier");
       earlier.push_back(std::move(before));
       record["earlier"] = std::move(earlier);
     }
   }
-  // Invalid UTF-8 in argv must not end the run.
-  return record.dump(2, ' ', false,
-                     nlohmann::ordered_json::error_handler_t::replace) +
-         "\n";
+  return record;
 }
 
 class FederatedExperiment final : public Experiment {
@@ -337,16 +328,16 @@ absl::StatusOr<RunState> FederatedExperiment::PrepareState(
   }
   FEDLB_RETURN_IF_ERROR(directory.WriteFile(
       "config.toml", PrintConfig(f.config, /*with_origins=*/false)));
-  std::string run_id =
-      options.resume ? TextInRunRecord(options.run_dir, "run_id") : "";
-  if (run_id.empty()) {
-    run_id = NewRunId();
-  }
-  FEDLB_RETURN_IF_ERROR(
-      directory.WriteFile("run.json", RunRecord(f, options, run_id)));
+  const nlohmann::ordered_json record = RunRecord(f, options);
+  // Invalid UTF-8 in argv must not end the run.
+  FEDLB_RETURN_IF_ERROR(directory.WriteFile(
+      "run.json",
+      record.dump(2, ' ', false,
+                  nlohmann::ordered_json::error_handler_t::replace) +
+          "\n"));
   if (f.remote != nullptr) {
     f.remote->Announce(
-        {.run_id = std::move(run_id),
+        {.run_id = record.at("run_id").get<std::string>(),
          .settings = PrintToml(SharedSettings(f.config.resolved, *f.registry),
                                /*with_origins=*/false),
          .num_clients = f.config.federation.clients,

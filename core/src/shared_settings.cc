@@ -195,20 +195,13 @@ CombinedSettings CombineSettings(const ConfigTable& shared,
     }
     CopyLocal(KindOf(key), registry, *section, used);
   }
+  ConfigTable compared;
   for (const auto& [key, value] : own.values()) {
-    if (IsLocalSection(key) || (key == kDataset && combined.own_dataset)) {
-      continue;
-    }
-    const auto* section = value.As<ConfigTable>();
-    const ConfigValue* used = settings.Find(key);
-    if (section != nullptr && used != nullptr) {
-      ListOverruled(*section, *used->As<ConfigTable>(), absl::StrCat(key, "."),
-                    combined.overruled);
-    } else if (section == nullptr && IsGiven(value) &&
-               (used == nullptr || !(*used == value))) {
-      combined.overruled.push_back(key);
+    if (!IsLocalSection(key) && !(key == kDataset && combined.own_dataset)) {
+      compared.Set(key, value);
     }
   }
+  ListOverruled(compared, settings, "", combined.overruled);
   return combined;
 }
 

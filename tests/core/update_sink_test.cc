@@ -9,8 +9,8 @@
 #include <ATen/ops/full.h>
 
 #include "absl/time/clock.h"
+#include "core/sink_testing.h"
 #include "fedlb/status.h"
-#include "fedlb/weighted_mean.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -19,37 +19,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-class NoCompression final : public Compressor {
- public:
-  absl::Status Compress(Update&, ComponentState&) const override {
-    return absl::OkStatus();
-  }
-  absl::Status Decompress(const TensorLayout&, Update&) const override {
-    return absl::OkStatus();
-  }
-  int64_t BytesPerClient(const TensorLayout&) const override { return 0; }
-};
-
-// The mean by examples, which also remembers who was added when.
-class RecordingMean final : public Aggregator {
- public:
-  std::vector<int64_t> order;
-
- private:
-  absl::Status DoBegin(const TensorLayout& layout) override {
-    mean_.Begin(layout);
-    return absl::OkStatus();
-  }
-  absl::Status DoAdd(const Update& update) override {
-    order.push_back(update.client);
-    mean_.Add(update.parameters(), static_cast<double>(update.num_examples));
-    return absl::OkStatus();
-  }
-  absl::StatusOr<TensorList> DoFinish() override { return mean_.Mean(); }
-
-  WeightedMean mean_;
-};
 
 Update UpdateOf(int64_t client, float value, int64_t num_examples = 1) {
   Update update;

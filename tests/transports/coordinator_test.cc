@@ -15,10 +15,9 @@
 #include <ATen/ops/full.h>
 
 #include "absl/strings/str_cat.h"
+#include "core/sink_testing.h"
 #include "core/storage_testing.h"
-#include "fedlb/compressor.h"
 #include "fedlb/status.h"
-#include "fedlb/weighted_mean.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "plugins/recording_logger.h"
@@ -36,38 +35,6 @@ using ::testing::Pair;
 int64_t IdentityOf(const std::string& bytes) {
   return ChecksumOf(ChecksumKind::kXxh3, bytes);
 }
-
-class NoCompression final : public Compressor {
- public:
-  absl::Status Compress(Update&, ComponentState&) const override {
-    return absl::OkStatus();
-  }
-  absl::Status Decompress(const TensorLayout&, Update&) const override {
-    return absl::OkStatus();
-  }
-  int64_t BytesPerClient(const TensorLayout&) const override { return 0; }
-};
-
-// The mean by examples, and who was added in which order.
-class RecordingMean final : public Aggregator {
- public:
-  std::vector<int64_t> order;
-
- private:
-  absl::Status DoBegin(const TensorLayout& layout) override {
-    order.clear();
-    mean_.Begin(layout);
-    return absl::OkStatus();
-  }
-  absl::Status DoAdd(const Update& update) override {
-    order.push_back(update.client);
-    mean_.Add(update.parameters(), static_cast<double>(update.num_examples));
-    return absl::OkStatus();
-  }
-  absl::StatusOr<TensorList> DoFinish() override { return mean_.Mean(); }
-
-  WeightedMean mean_;
-};
 
 RoundTask TaskOf(int64_t round) {
   RoundTask task;

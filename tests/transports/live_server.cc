@@ -22,9 +22,10 @@ using apache::thrift::protocol::TBinaryProtocol;
 using apache::thrift::transport::TFramedTransport;
 using apache::thrift::transport::TMemoryBuffer;
 
-// The number behind `key` in /proc/self/status.
-int64_t FromStatus(const std::string& key) {
-  std::ifstream status("/proc/self/status");
+}  // namespace
+
+int64_t FromStatus(pid_t pid, const std::string& key) {
+  std::ifstream status(absl::StrCat("/proc/", pid, "/status"));
   std::string word;
   int64_t number = 0;
   while (status >> word) {
@@ -35,8 +36,6 @@ int64_t FromStatus(const std::string& key) {
   }
   return number;
 }
-
-}  // namespace
 
 LiveServer::LiveServer(ServerOptions options, CoordinatorOptions coordinator,
                        Logger& logger) {
@@ -141,8 +140,8 @@ std::string JoinFrame(const std::string& process,
   });
 }
 
-int64_t ResidentBytes() { return FromStatus("VmRSS:") * 1024; }
-int64_t NumThreads() { return FromStatus("Threads:"); }
+int64_t ResidentBytes() { return FromStatus(getpid(), "VmRSS:") * 1024; }
+int64_t NumThreads() { return FromStatus(getpid(), "Threads:"); }
 
 int64_t NumDescriptors() {
   int64_t count = 0;

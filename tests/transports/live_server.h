@@ -3,6 +3,8 @@
 #ifndef FEDLB_TESTS_TRANSPORTS_LIVE_SERVER_H_
 #define FEDLB_TESTS_TRANSPORTS_LIVE_SERVER_H_
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -62,6 +64,9 @@ class RawConnection {
 std::string FrameOf(
     const std::function<void(wire::FederationClient& client)>& send);
 std::string JoinFrame(const std::string& process, std::vector<int64_t> clients);
+
+// The number behind `key` in the system's status of a process.
+int64_t FromStatus(pid_t pid, const std::string& key);
 
 // Of this process: bytes of memory, threads, open descriptors.
 int64_t ResidentBytes();

@@ -23,6 +23,7 @@
 #include "gtest/gtest.h"
 #include "thrift/refusal.h"
 #include "thrift/server_link.h"
+#include "transports/live_server.h"
 
 namespace fedlb::thrift {
 namespace {
@@ -32,19 +33,6 @@ using Json = nlohmann::json;
 int64_t FromEnvironment(const char* name, int64_t otherwise) {
   const char* text = getenv(name);
   return text == nullptr ? otherwise : std::atoll(text);
-}
-
-int64_t FromStatus(pid_t pid, const std::string& key) {
-  std::ifstream status(absl::StrCat("/proc/", pid, "/status"));
-  std::string word;
-  int64_t number = 0;
-  while (status >> word) {
-    if (word == key) {
-      status >> number;
-      break;
-    }
-  }
-  return number;
 }
 
 // Client k adds k to every weight.
@@ -89,8 +77,7 @@ void Participate(const Endpoint& server, int64_t client,
     if (notice->kind != wire::NoticeKind::TASK) {
       continue;
     }
-    const auto bytes = (*link)->Fetch(*notice);
-    const auto task = bytes.ok() ? DecodeTask(*bytes) : bytes.status();
+    const auto task = (*link)->Fetch(*notice);
     const absl::Status status =
         task.ok()
             ? (*link)->Send(client, notice->task, UpdateBytes(*task, client))

@@ -1,7 +1,6 @@
 #include "thrift/coordinator.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -190,7 +189,7 @@ absl::StatusOr<SessionPtr> Coordinator::Join(
   return session;
 }
 
-absl::Status Coordinator::CheckSession(Session& session) const {
+absl::Status Coordinator::CheckSession(const Session& session) const {
   if (session.superseded) {
     return Refusal(Refused::kSuperseded,
                    "another process has joined with one of these clients; "
@@ -313,11 +312,15 @@ absl::Status Coordinator::TakeUploadPlace(Lock& lock) {
   return absl::OkStatus();
 }
 
+void Coordinator::ReleasePlace() {
+  --num_uploads_;
+  place_free_.notify_one();
+}
+
 void Coordinator::ReleaseUpload(Answer& answer) {
   if (answer.upload != nullptr) {
     answer.upload = nullptr;
-    --num_uploads_;
-    place_free_.notify_one();
+    ReleasePlace();
   }
 }
 
@@ -351,8 +354,7 @@ absl::StatusOr<int64_t> Coordinator::BeginUpload(const SessionPtr& session,
       answer->upload = std::make_shared<thrift::Upload>(bytes, identity);
       answer->announced = Clock::now();
     } else {
-      --num_uploads_;
-      place_free_.notify_one();
+      ReleasePlace();
     }
   }
   if (answer->state == Answer::State::kDelivering) {
@@ -586,17 +588,17 @@ absl::Status Coordinator::RunRound(const RoundTask& task,
     }
   }
 
-  absl::Status stopped;
-  for (;;) {
-    const auto is_closed = [](const std::shared_ptr<Answer>& answer) {
-      return answer->state == Answer::State::kClosed;
-    };
-    if (std::all_of(round.answers.begin(), round.answers.end(), is_closed)) {
-      break;
-    }
-    if (stopped.ok() && terms_.stop != nullptr && *terms_.stop != 0) {
-      stopped = InterruptedError("stopped while clients were at work");
-      sink.Cancel(stopped);
+  const auto all_closed = [&round] {
+    return std::all_of(round.answers.begin(), round.answers.end(),
+                       [](const std::shared_ptr<Answer>& answer) {
+                         return answer->state == Answer::State::kClosed;
+                       });
+  };
+  bool stopped = false;
+  while (!all_closed()) {
+    if (!stopped && terms_.stop != nullptr && *terms_.stop != 0) {
+      stopped = true;
+      sink.Cancel(InterruptedError("stopped while clients were at work"));
       for (const std::shared_ptr<Answer>& answer : round.answers) {
         if (answer->state != Answer::State::kDelivering) {
           answer->state = Answer::State::kClosed;
@@ -611,9 +613,7 @@ absl::Status Coordinator::RunRound(const RoundTask& task,
     if (terms_.stop != nullptr) {
       wake = std::min(wake, Clock::now() + kStopPeriod);
     }
-    const bool all_closed =
-        std::all_of(round.answers.begin(), round.answers.end(), is_closed);
-    if (!all_closed) {
+    if (!all_closed()) {
       round_changed_.wait_until(lock, wake);
     }
   }

@@ -164,13 +164,14 @@ class Coordinator {
 
   // All of them are called with `mutex_` locked; those that take the lock open
   // it for a while.
-  absl::Status CheckSession(Session& session) const;
+  absl::Status CheckSession(const Session& session) const;
   absl::StatusOr<std::shared_ptr<Answer>> FindAnswer(Session& session,
                                                      int64_t client,
                                                      int64_t task) const;
   PollAnswer AnswerPoll(Session& session);
   // Waits for one of the places for uploads.
   absl::Status TakeUploadPlace(Lock& lock);
+  void ReleasePlace();
   void ReleaseUpload(Answer& answer);
   // When a client that shows no sign of life counts as lost; nullopt for one
   // that has a call under way.

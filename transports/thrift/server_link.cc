@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <deque>
 #include <optional>
 #include <random>
 #include <utility>
@@ -82,8 +81,13 @@ bool IsRejection(const std::exception& error) {
           absl::StrContains(text, "protocol"));
 }
 
-// Bytes that do not have their checksum.
-class CorruptBytes : public TException {};
+// Bytes that are not what was sent.
+class CorruptBytes : public TException {
+ public:
+  explicit CorruptBytes(
+      const std::string& what = "what came has not the checksum it should")
+      : TException(what) {}
+};
 
 // The server at this address is another one now.
 class AnotherRun : public TException {};
@@ -232,10 +236,9 @@ absl::Status ServerLink::Make(const Call& call) {
       return {};
     } catch (const wire::Refusal& refusal) {
       return {.status = ToStatus(refusal)};
-    } catch (const CorruptBytes&) {
+    } catch (const CorruptBytes& error) {
       Disconnect();
-      return {.status = Refusal(Refused::kCorrupt,
-                                "what came has not the checksum it should")};
+      return {.status = Refusal(Refused::kCorrupt, error.what())};
     } catch (const AnotherRun&) {
       return {.status = absl::UnavailableError(
                   "the server now runs another federation; start the client "
@@ -352,12 +355,13 @@ class ServerLink::Pipeline {
   size_t ahead_ = 0;
 };
 
-absl::StatusOr<std::string> ServerLink::Fetch(const wire::Notice& notice) {
+absl::StatusOr<RoundTask> ServerLink::Fetch(const wire::Notice& notice) {
   const int64_t task = notice.task;
   const int64_t size = notice.taskBytes;
   std::string bytes;
   bytes.reserve(static_cast<size_t>(size));
   ExpectFilling(bytes.data(), bytes.capacity());
+  absl::StatusOr<RoundTask> decoded = absl::InternalError("not fetched");
   const auto received = [&bytes] { return static_cast<int64_t>(bytes.size()); };
   // Begun anew, after a lost connection for one, it goes on where it was.
   FEDLB_RETURN_IF_ERROR(MakeAgain([&](wire::FederationClient& client) {
@@ -378,8 +382,14 @@ absl::StatusOr<std::string> ServerLink::Fetch(const wire::Notice& notice) {
       pipeline.Received();
       bytes.append(chunk.data);
     }
+    // Its own digests show a chunk of another place.
+    decoded = DecodeTask(bytes);
+    if (absl::IsDataLoss(decoded.status())) {
+      bytes.clear();
+      throw CorruptBytes(std::string(decoded.status().message()));
+    }
   }));
-  return bytes;
+  return decoded;
 }
 
 absl::Status ServerLink::Send(int64_t client, int64_t task,

@@ -19,6 +19,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "fedlb/logger.h"
+#include "fedlb/round_task.h"
 #include "thrift/endpoint.h"
 #include "thrift/framing.h"
 #include "thrift/tls.h"
@@ -54,9 +55,8 @@ class ServerLink {
   const WireTraffic& traffic() const { return *traffic_; }
 
   absl::StatusOr<wire::Notice> Poll();
-  // The bytes of the notice's task, each chunk checked; that of the whole is
-  // left to the digest in it.
-  absl::StatusOr<std::string> Fetch(const wire::Notice& notice);
+  // The notice's task.
+  absl::StatusOr<RoundTask> Fetch(const wire::Notice& notice);
   // Announces, sends and commits.
   absl::Status Send(int64_t client, int64_t task, absl::string_view update);
   absl::Status Fail(int64_t client, int64_t task, bool diverged,

@@ -21,8 +21,6 @@ namespace {
 constexpr char kAppliedTasks[] = "applied_tasks";
 constexpr int64_t kFewestConnections = 1024;
 constexpr int64_t kUpdatesPerModel = 8;
-// More than a bad connection explains.
-constexpr int kDamagedInARow = 20;
 // How long the clients of a run that has ended, or failed, have to hear of it.
 constexpr std::chrono::seconds kFarewell(10);
 constexpr std::chrono::seconds kFarewellAfterFailure(1);
@@ -46,20 +44,12 @@ class TaskRunner {
 
   // Does a task for all the clients that it was given to.
   absl::Status Run(const wire::Notice& notice) {
-    absl::StatusOr<std::string> bytes = link_.Fetch(notice);
-    if (CodeOf(bytes.status()) == Refused::kTaskClosed) {
+    const absl::StatusOr<RoundTask> fetched = link_.Fetch(notice);
+    if (CodeOf(fetched.status()) == Refused::kTaskClosed) {
       return absl::OkStatus();  // over already
     }
-    FEDLB_RETURN_IF_ERROR(bytes.status());
-    const absl::StatusOr<RoundTask> decoded = DecodeTask(*bytes);
-    if (!decoded.ok() && ++damaged_ < kDamagedInARow) {
-      return absl::OkStatus();  // whoever polls again is given it again
-    }
-    FEDLB_RETURN_IF_ERROR(decoded.status());
-    damaged_ = 0;
-    const RoundTask& task = *decoded;
-    bytes->clear();
-    bytes->shrink_to_fit();
+    FEDLB_RETURN_IF_ERROR(fetched.status());
+    const RoundTask& task = *fetched;
     host_.clients->ForEach(
         static_cast<int64_t>(notice.assignments.size()),
         [&](ClientWorker& worker, int64_t index) {
@@ -141,7 +131,6 @@ class TaskRunner {
   std::mutex mutex_;
   absl::Status status_;
   ParticipationProgress progress_;
-  int damaged_ = 0;  // tasks, in a row
 };
 
 }  // namespace
