@@ -142,7 +142,8 @@ def reference(settings):
 def check_equal(result, settings):
     wanted = reference(settings)
     if result["weights_sha256"] != wanted:
-        fail(f"weights {result['weights_sha256']}, alone {wanted}")
+        fail(f"weights {result['weights_sha256']}, alone {wanted}; "
+             f"{result['dropped_updates']} updates dropped")
     if result["dropped_updates"] != 0:
         fail(f"{result['dropped_updates']} updates dropped")
 

@@ -223,6 +223,7 @@ ServerLink::Outcome ServerLink::OutcomeOf(const std::exception& error,
 
 absl::Status ServerLink::Make(const Call& call) {
   const std::lock_guard lock(mutex_);
+  double pause = kFirstPause;
   const auto attempt = [&]() -> Outcome {
     bool joining = false;
     try {
@@ -231,6 +232,9 @@ absl::Status ServerLink::Make(const Call& call) {
         Join();
         joining = false;
         cut_short_ = 0;
+        // The server is there: a long transfer over a connection that breaks
+        // again and again must not pause until the process counts as lost.
+        pause = kFirstPause;
       }
       call(*client_);
       return {};
@@ -251,13 +255,13 @@ absl::Status ServerLink::Make(const Call& call) {
   };
   const std::string name = options_.server.ToString();
   const Clock::time_point start = Clock::now();
-  double pause = kFirstPause;
+  bool warned = false;
   int damaged = 0;
   static thread_local std::mt19937_64 random{std::random_device{}()};
   for (;;) {
     const Outcome outcome = attempt();
     if (outcome.status.ok()) {
-      if (pause > kFirstPause) {
+      if (warned) {
         logger_.Info(absl::StrCat("reached ", name, " again"));
       }
       return absl::OkStatus();
@@ -290,7 +294,7 @@ absl::Status ServerLink::Make(const Call& call) {
           "server running, and its address right?",
           name, outcome.status.message(), waited));
     }
-    if (outcome.lost && pause == kFirstPause) {
+    if (outcome.lost && !std::exchange(warned, true)) {
       logger_.Warning(absl::StrCat(name, ": ", outcome.status.message(),
                                    "; trying again for ",
                                    options_.reconnect_seconds, " s"));
