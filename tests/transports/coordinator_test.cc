@@ -21,6 +21,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "plugins/recording_logger.h"
+#include "thrift/checksum.h"
 #include "thrift/refusal.h"
 
 namespace fedlb::thrift {

@@ -99,13 +99,22 @@ TEST(ChecksumTest, AgreesWithItsLibraries) {
             0x2D06800538D394C2u);
 }
 
+TEST(ChecksumTest, OfAChunkCoversItsPlace) {
+  // CRC-32 goes on from that of what came before.
+  EXPECT_EQ(ChunkChecksum(ChecksumKind::kCrc32, {7, 1024, 0}, "data"),
+            ChecksumOf(ChecksumKind::kCrc32, "7 1024 0data"));
+  // python3-xxhash: xxh3_64_intdigest(b"data", zlib.crc32(b"1024 1048576"))
+  EXPECT_EQ(static_cast<uint64_t>(
+                ChunkChecksum(ChecksumKind::kXxh3, {1024, 1048576}, "data")),
+            0x5A0107D540B6CC4Fu);
+}
+
 TEST(ChecksumTest, OfANoticeCoversEveryNumber) {
   wire::Notice notice;
   notice.kind = wire::NoticeKind::TASK;
   notice.task = 1024;
   notice.round = 1;
   notice.taskBytes = 10;
-  notice.taskChecksum = -5;
   notice.assignments.resize(1);
   notice.assignments[0].client = 3;
   notice.assignments[0].batchSize = 32;
@@ -114,7 +123,7 @@ TEST(ChecksumTest, OfANoticeCoversEveryNumber) {
   notice.acknowledgements[0].task = 0;
   notice.firstUndurableTask = 1024;
   EXPECT_EQ(ChecksumOf(ChecksumKind::kCrc32, notice),
-            ChecksumOf(ChecksumKind::kCrc32, "2 1024 1 10 -5 3 32 3 0 1024"));
+            ChecksumOf(ChecksumKind::kCrc32, "2 1024 1 10 3 32 3 0 1024"));
 }
 
 class UploadTest : public testing::Test {

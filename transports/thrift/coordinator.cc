@@ -10,18 +10,9 @@
 namespace fedlb::thrift {
 namespace {
 
-using std::chrono::duration;
-using std::chrono::duration_cast;
-
 // Tasks are numbered round by round, so that a restarted server gives the same
 // task the same number.
 constexpr int64_t kTasksPerRound = 1024;
-
-// Heartbeats that may be missed.
-constexpr int kMissedHeartbeats = 3;
-
-// Who has said nothing for so long is not waited for at the end.
-constexpr double kQuietHeartbeats = 1.5;
 
 // How long a call waits for one of the places for uploads.
 constexpr std::chrono::seconds kPlaceWait(5);
@@ -29,40 +20,12 @@ constexpr std::chrono::seconds kPlaceWait(5);
 // A signal handler cannot wake the round loop.
 constexpr std::chrono::milliseconds kStopPeriod(100);
 
-// deadline_seconds = "auto".
-constexpr double kDeadlineFactor = 3;
-constexpr double kDeadlineQuantile = 0.9;
-constexpr double kShortestDeadline = 1;
-constexpr size_t kTimesKept = 1000;
-constexpr size_t kTimesNeeded = 3;
-
-Clock::duration Seconds(double seconds) {
-  return duration_cast<Clock::duration>(duration<double>(seconds));
-}
-
-double SecondsBetween(Clock::time_point from, Clock::time_point to) {
-  return duration<double>(to - from).count();
-}
-
 absl::Status TaskIsOver(int64_t client, int64_t task) {
   return Refusal(Refused::kTaskClosed,
                  absl::StrCat("task ", task, " is over for client ", client));
 }
 
 }  // namespace
-
-struct Session {
-  std::string process;
-  std::string peer;
-  std::vector<int64_t> clients;
-
-  // Guarded by the coordinator's mutex.
-  std::condition_variable news;
-  Clock::time_point last_seen;
-  int calls = 0;  // under way
-  bool superseded = false;
-  bool told_end = false;
-};
 
 struct Coordinator::Answer {
   enum class State {
@@ -92,7 +55,7 @@ struct Coordinator::Answer {
   std::shared_ptr<Upload> upload;
   std::optional<SpilledUpload> spilled;
   std::optional<Update> late;
-  Clock::time_point handed, fetched, announced, committed;
+  AnswerTimes times;
 };
 
 struct Coordinator::OpenRound {
@@ -104,49 +67,16 @@ struct Coordinator::OpenRound {
   std::optional<Clock::time_point> deadline;
 };
 
-namespace {
-
-// Marks a call of a process, which is a sign of life while it lasts.
-class CallScope {
- public:
-  CallScope(Session& session, std::unique_lock<std::mutex>& lock)
-      : session_(session), lock_(lock) {
-    ++session_.calls;
-    session_.last_seen = Clock::now();
-  }
-  ~CallScope() {
-    if (!lock_.owns_lock()) {
-      lock_.lock();
-    }
-    --session_.calls;
-    session_.last_seen = Clock::now();
-  }
-  CallScope(const CallScope&) = delete;
-  CallScope& operator=(const CallScope&) = delete;
-
- private:
-  Session& session_;
-  std::unique_lock<std::mutex>& lock_;
-};
-
-}  // namespace
-
 Coordinator::Coordinator(FederationTerms terms,
                          const CoordinatorOptions& options, Logger& logger)
     : terms_(std::move(terms)),
       options_(options),
       logger_(logger),
-      started_(Clock::now()),
+      roster_(options.heartbeat_seconds, options.join_seconds, logger),
+      times_(terms_.deadline_seconds),
       next_round_durable_(terms_.next_round) {}
 
 Coordinator::~Coordinator() = default;
-
-int64_t SentTask::ChecksumOf(ChecksumKind kind) const {
-  LazyChecksum& checksum = kind == ChecksumKind::kCrc32 ? crc32_ : xxh3_;
-  std::call_once(checksum.taken,
-                 [&] { checksum.value = thrift::ChecksumOf(kind, bytes); });
-  return checksum.value;
-}
 
 absl::StatusOr<SessionPtr> Coordinator::Join(
     const std::string& process, const std::vector<int64_t>& clients,
@@ -160,42 +90,9 @@ absl::StatusOr<SessionPtr> Coordinator::Join(
     }
   }
   Lock lock(mutex_);
-  SessionPtr& session = sessions_[process];
-  if (session == nullptr || session->superseded ||
-      session->clients != clients) {
-    if (session != nullptr) {
-      session->superseded = true;
-    }
-    session = std::make_shared<Session>();
-    session->process = process;
-    session->clients = clients;
-  }
-  session->peer = peer;
-  session->last_seen = Clock::now();
-  for (const int64_t client : clients) {
-    SessionPtr& owner = session_of_[client];
-    if (owner != nullptr && owner != session && !owner->superseded) {
-      owner->superseded = true;
-      owner->news.notify_all();
-      if (owner->process != process) {
-        sessions_.erase(owner->process);
-      }
-      logger_.Warning(absl::StrCat("client ", client, " has joined from ", peer,
-                                   ", and no longer is at ", owner->peer));
-    }
-    owner = session;
-  }
+  SessionPtr session = roster_.Join(process, clients, peer);
   round_changed_.notify_all();
   return session;
-}
-
-absl::Status Coordinator::CheckSession(const Session& session) const {
-  if (session.superseded) {
-    return Refusal(Refused::kSuperseded,
-                   "another process has joined with one of these clients; "
-                   "stop one of the two");
-  }
-  return absl::OkStatus();
 }
 
 absl::StatusOr<PollAnswer> Coordinator::Poll(const SessionPtr& session,
@@ -205,7 +102,7 @@ absl::StatusOr<PollAnswer> Coordinator::Poll(const SessionPtr& session,
   const Clock::time_point until =
       Clock::now() + std::min(wait, Seconds(options_.heartbeat_seconds));
   for (;;) {
-    FEDLB_RETURN_IF_ERROR(CheckSession(*session));
+    FEDLB_RETURN_IF_ERROR(session->Check());
     PollAnswer answer = AnswerPoll(*session);
     if (answer.task != nullptr || answer.finished || Clock::now() >= until) {
       return answer;
@@ -239,7 +136,7 @@ PollAnswer Coordinator::AnswerPoll(Session& session) {
     if (found != answers_.end() &&
         found->second->state == Answer::State::kOpen) {
       answer.assignments.push_back(found->second->assignment);
-      found->second->handed = now;
+      found->second->times.handed = now;
     }
   }
   if (!answer.assignments.empty()) {
@@ -253,7 +150,7 @@ PollAnswer Coordinator::AnswerPoll(Session& session) {
 
 absl::StatusOr<std::shared_ptr<Coordinator::Answer>> Coordinator::FindAnswer(
     Session& session, int64_t client, int64_t task) const {
-  FEDLB_RETURN_IF_ERROR(CheckSession(session));
+  FEDLB_RETURN_IF_ERROR(session.Check());
   if (std::find(session.clients.begin(), session.clients.end(), client) ==
       session.clients.end()) {
     return Refusal(Refused::kForbidden,
@@ -276,7 +173,7 @@ absl::StatusOr<std::shared_ptr<const SentTask>> Coordinator::FindTask(
     const SessionPtr& session, int64_t task) {
   Lock lock(mutex_);
   const CallScope call(*session, lock);
-  FEDLB_RETURN_IF_ERROR(CheckSession(*session));
+  FEDLB_RETURN_IF_ERROR(session->Check());
   std::shared_ptr<const SentTask> sent;
   for (const int64_t client : session->clients) {
     const auto found = answers_.find({task, client});
@@ -296,7 +193,7 @@ void Coordinator::NoteFetched(const SessionPtr& session, int64_t task) {
   for (const int64_t client : session->clients) {
     const auto found = answers_.find({task, client});
     if (found != answers_.end()) {
-      found->second->fetched = Clock::now();
+      found->second->times.fetched = Clock::now();
     }
   }
 }
@@ -352,7 +249,7 @@ absl::StatusOr<int64_t> Coordinator::BeginUpload(const SessionPtr& session,
     FEDLB_RETURN_IF_ERROR(TakeUploadPlace(lock));
     if (is_open() && answer->upload == nullptr) {
       answer->upload = std::make_shared<thrift::Upload>(bytes, identity);
-      answer->announced = Clock::now();
+      answer->times.announced = Clock::now();
     } else {
       ReleasePlace();
     }
@@ -415,7 +312,7 @@ absl::Status Coordinator::Commit(const SessionPtr& session, int64_t client,
   const std::shared_ptr<Upload> upload = answer.upload;
   FEDLB_RETURN_IF_ERROR(upload->CheckComplete());
   answer.state = Answer::State::kDelivering;
-  answer.committed = Clock::now();
+  answer.times.committed = Clock::now();
   if (late) {
     lock.unlock();
     absl::StatusOr<Update> update = DecodeUpdate(upload->content());
@@ -495,73 +392,14 @@ absl::Status Coordinator::Fail(const SessionPtr& session, int64_t client,
 absl::Status Coordinator::Touch(const SessionPtr& session) {
   const Lock lock(mutex_);
   session->last_seen = Clock::now();
-  return CheckSession(*session);
+  return session->Check();
 }
 
 void Coordinator::Leave(const SessionPtr& session) {
   const Lock lock(mutex_);
-  // Its clients are lost from now on, without the grace of those who fell
-  // silent.
-  session->superseded = true;
-  session->told_end = true;
-  for (const int64_t client : session->clients) {
-    const auto owner = session_of_.find(client);
-    if (owner != session_of_.end() && owner->second == session) {
-      owner->second->last_seen = Clock::time_point();
-    }
-  }
-  sessions_.erase(session->process);
+  roster_.Leave(session);
   round_changed_.notify_all();
   process_told_.notify_all();
-}
-
-std::optional<Clock::time_point> Coordinator::LossTime(int64_t client) const {
-  const Clock::time_point joined_by = started_ + Seconds(options_.join_seconds);
-  const auto found = session_of_.find(client);
-  if (found == session_of_.end()) {
-    return joined_by;
-  }
-  const Session& session = *found->second;
-  if (session.calls > 0 && !session.superseded) {
-    return std::nullopt;
-  }
-  return session.last_seen +
-         Seconds(kMissedHeartbeats * options_.heartbeat_seconds);
-}
-
-std::string Coordinator::AbsenceOf(int64_t client) const {
-  const auto found = session_of_.find(client);
-  if (found == session_of_.end()) {
-    return absl::StrFormat(
-        "has not joined within %g s of the server's start; start it with "
-        "--role client --client-id %d, or raise transport.join_seconds",
-        options_.join_seconds, client);
-  }
-  const Session& session = *found->second;
-  return session.superseded
-             ? absl::StrCat("left, at ", session.peer)
-             : absl::StrFormat("was lost: nothing heard from %s for %.3g s",
-                               session.peer,
-                               SecondsBetween(session.last_seen, Clock::now()));
-}
-
-std::optional<Clock::time_point> Coordinator::RoundDeadline(
-    Clock::time_point start) const {
-  const AutoNumber& setting = terms_.deadline_seconds;
-  if (!setting.is_auto()) {
-    return setting.value > 0 ? std::optional(start + Seconds(setting.value))
-                             : std::nullopt;
-  }
-  if (answer_seconds_.size() < kTimesNeeded) {
-    return std::nullopt;
-  }
-  std::vector<double> seconds(answer_seconds_.begin(), answer_seconds_.end());
-  const auto rank = static_cast<std::ptrdiff_t>(
-      kDeadlineQuantile * static_cast<double>(seconds.size() - 1));
-  std::nth_element(seconds.begin(), seconds.begin() + rank, seconds.end());
-  return start + Seconds(std::max(
-                     kShortestDeadline,
-                     kDeadlineFactor * seconds[static_cast<size_t>(rank)]));
 }
 
 absl::Status Coordinator::RunRound(const RoundTask& task,
@@ -574,18 +412,20 @@ absl::Status Coordinator::RunRound(const RoundTask& task,
   round_ = std::make_unique<OpenRound>();
   OpenRound& round = *round_;
   round.task =
-      std::make_shared<const SentTask>(last_task_, task, std::move(bytes));
+      std::make_shared<const SentTask>(SentTask{.id = last_task_,
+                                                .round = task.round,
+                                                .work = task.work,
+                                                .lr = task.lr,
+                                                .bytes = std::move(bytes)});
   round.sink = &sink;
   round.start = Clock::now();
+  times_.BeginRound();
   for (size_t slot = 0; slot < cohort.size(); ++slot) {
     auto answer = std::make_shared<Answer>(round.task, cohort[slot],
                                            static_cast<int64_t>(slot));
     answers_[{round.task->id, cohort[slot].client}] = answer;
     round.answers.push_back(std::move(answer));
-    const auto owner = session_of_.find(cohort[slot].client);
-    if (owner != session_of_.end()) {
-      owner->second->news.notify_all();
-    }
+    roster_.Wake(cohort[slot].client);
   }
 
   const auto all_closed = [&round] {
@@ -654,14 +494,14 @@ void Coordinator::StartClock() {
   }
   const Clock::time_point now = Clock::now();
   round.on_clock =
-      now >= started_ + Seconds(options_.join_seconds) ||
+      roster_.JoinTimeIsOver() ||
       std::all_of(round.answers.begin(), round.answers.end(),
                   [this](const std::shared_ptr<Answer>& answer) {
-                    return session_of_.contains(answer->assignment.client);
+                    return roster_.HasJoined(answer->assignment.client);
                   });
   if (round.on_clock) {
     round.start = now;
-    round.deadline = RoundDeadline(now);
+    round.deadline = times_.Deadline(now);
   }
 }
 
@@ -678,7 +518,7 @@ Clock::time_point Coordinator::DropLost(Lock& lock) {
     }
     const Clock::time_point now = Clock::now();
     const int64_t client = answer->assignment.client;
-    const std::optional<Clock::time_point> loss = LossTime(client);
+    const std::optional<Clock::time_point> loss = roster_.LossTime(client);
     if (round.deadline.has_value() && now >= *round.deadline) {
       Drop(*answer,
            DeadlineError(absl::StrFormat(
@@ -688,7 +528,7 @@ Clock::time_point Coordinator::DropLost(Lock& lock) {
     } else if (loss.has_value() && now >= *loss) {
       Drop(*answer,
            PeerLostError(
-               absl::StrCat("client ", client, " ", AbsenceOf(client))),
+               absl::StrCat("client ", client, " ", roster_.AbsenceOf(client))),
            lock);
     } else if (loss.has_value()) {
       wake = std::min(wake, *loss);
@@ -714,21 +554,12 @@ void Coordinator::Drop(Answer& answer, absl::Status cause, Lock& lock) {
 // Forgets the round's answers, but for those that may come late.
 void Coordinator::CloseRound() {
   const OpenRound& round = *round_;
-  RoundPhases sums;
-  double arrived = 0;
   counts_in_round_.clear();
   for (const std::shared_ptr<Answer>& answer : round.answers) {
     const AnswerKey key(round.task->id, answer->assignment.client);
     if (answer->delivered) {
       counts_in_round_[key.second] = key.first;
-      const Clock::time_point fetched =
-          std::max(answer->fetched, answer->handed);
-      sums.download_seconds += SecondsBetween(answer->handed, fetched);
-      sums.work_seconds += SecondsBetween(fetched, answer->announced);
-      sums.upload_seconds +=
-          SecondsBetween(answer->announced, answer->committed);
-      answer_seconds_.push_back(SecondsBetween(round.start, answer->committed));
-      ++arrived;
+      times_.Add(round.start, answer->times);
     }
     const bool may_be_late =
         !answer->delivered && terms_.staleness_bound > 0 &&
@@ -740,15 +571,6 @@ void Coordinator::CloseRound() {
       answers_.erase(key);
     }
   }
-  while (answer_seconds_.size() > kTimesKept) {
-    answer_seconds_.pop_front();
-  }
-  phases_ =
-      arrived == 0
-          ? RoundPhases()
-          : RoundPhases{.download_seconds = sums.download_seconds / arrived,
-                        .work_seconds = sums.work_seconds / arrived,
-                        .upload_seconds = sums.upload_seconds / arrived};
   round_ = nullptr;
 }
 
@@ -799,7 +621,7 @@ void Coordinator::CheckpointWritten(int64_t next_round) {
 
 RoundPhases Coordinator::phases() const {
   const Lock lock(mutex_);
-  return phases_;
+  return times_.phases();
 }
 
 std::map<int64_t, int64_t> Coordinator::applied() const {
@@ -816,21 +638,9 @@ void Coordinator::Finish(const std::string& reason, Clock::duration patience) {
   Lock lock(mutex_);
   finished_ = true;
   reason_ = reason;
-  for (const auto& [process, session] : sessions_) {
-    session->news.notify_all();
-  }
-  const auto all_told = [this] {
-    const Clock::time_point now = Clock::now();
-    return std::all_of(
-        sessions_.begin(), sessions_.end(), [&](const auto& entry) {
-          const Session& session = *entry.second;
-          return session.told_end || session.superseded ||
-                 (session.calls == 0 &&
-                  now - session.last_seen >
-                      Seconds(kQuietHeartbeats * options_.heartbeat_seconds));
-        });
-  };
-  process_told_.wait_for(lock, patience, all_told);
+  roster_.WakeAll();
+  process_told_.wait_for(lock, patience,
+                         [this] { return roster_.AllKnowTheEnd(); });
 }
 
 }  // namespace fedlb::thrift

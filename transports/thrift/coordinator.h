@@ -7,7 +7,6 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -24,13 +23,12 @@
 #include "fedlb/remote_transport.h"
 #include "fedlb/round_task.h"
 #include "fedlb/update_sink.h"
-#include "thrift/checksum.h"
+#include "thrift/clock.h"
+#include "thrift/roster.h"
+#include "thrift/round_times.h"
 #include "thrift/upload.h"
 
 namespace fedlb::thrift {
-
-// All times are of the steady clock: the system's may jump.
-using Clock = std::chrono::steady_clock;
 
 struct CoordinatorOptions {
   double heartbeat_seconds = 5;
@@ -41,37 +39,13 @@ struct CoordinatorOptions {
   int64_t max_update_bytes = 0;
 };
 
-// A process that has joined, from its first join to its last breath. Shared by
-// the connections that it has opened since.
-struct Session;
-using SessionPtr = std::shared_ptr<Session>;
-
 // A task as it is sent: the same bytes for every client.
-class SentTask {
- public:
-  SentTask(int64_t id, const RoundTask& task, std::string bytes)
-      : id(id),
-        round(task.round),
-        work(task.work),
-        lr(task.lr),
-        bytes(std::move(bytes)) {}
-
-  // Of `bytes`; taken once for each kind that a client asks for.
-  int64_t ChecksumOf(ChecksumKind kind) const;
-
-  const int64_t id;
-  const int64_t round;
-  const RoundWork work;
-  const double lr;
-  const std::string bytes;
-
- private:
-  struct LazyChecksum {
-    std::once_flag taken;
-    int64_t value = 0;
-  };
-  mutable LazyChecksum crc32_;
-  mutable LazyChecksum xxh3_;
+struct SentTask {
+  int64_t id = 0;
+  int64_t round = 0;
+  RoundWork work;
+  double lr = 0;
+  std::string bytes;
 };
 
 // What a process is told when it asks what to do.
@@ -85,13 +59,6 @@ struct PollAnswer {
   int64_t first_undurable_task = 0;
   bool finished = false;
   std::string reason;  // of an end before the last round
-};
-
-// Where the time of a round's updates went; means over those that arrived.
-struct RoundPhases {
-  double download_seconds = 0;
-  double work_seconds = 0;
-  double upload_seconds = 0;
 };
 
 // Thread-safe. The members for connections are called by as many threads as
@@ -164,7 +131,6 @@ class Coordinator {
 
   // All of them are called with `mutex_` locked; those that take the lock open
   // it for a while.
-  absl::Status CheckSession(const Session& session) const;
   absl::StatusOr<std::shared_ptr<Answer>> FindAnswer(Session& session,
                                                      int64_t client,
                                                      int64_t task) const;
@@ -173,11 +139,6 @@ class Coordinator {
   absl::Status TakeUploadPlace(Lock& lock);
   void ReleasePlace();
   void ReleaseUpload(Answer& answer);
-  // When a client that shows no sign of life counts as lost; nullopt for one
-  // that has a call under way.
-  std::optional<Clock::time_point> LossTime(int64_t client) const;
-  std::string AbsenceOf(int64_t client) const;
-  std::optional<Clock::time_point> RoundDeadline(Clock::time_point start) const;
   absl::Status Deliver(Answer& answer, absl::string_view bytes, Lock& lock);
   absl::Status Spill(Answer& answer, Lock& lock);
   // Hands over one update that has waited on disk for its turn; false when none
@@ -192,14 +153,13 @@ class Coordinator {
   const FederationTerms terms_;
   const CoordinatorOptions options_;
   Logger& logger_;
-  const Clock::time_point started_;
 
   mutable std::mutex mutex_;
-  std::condition_variable round_changed_;       // for the round loop
-  std::condition_variable place_free_;          // for uploads
-  std::condition_variable process_told_;        // for Finish
-  std::map<int64_t, SessionPtr> session_of_;    // by client
-  std::map<std::string, SessionPtr> sessions_;  // by process
+  std::condition_variable round_changed_;  // for the round loop
+  std::condition_variable place_free_;     // for uploads
+  std::condition_variable process_told_;   // for Finish
+  Roster roster_;
+  RoundTimes times_;
   std::unique_ptr<OpenRound> round_;
   std::map<AnswerKey, std::shared_ptr<Answer>> answers_;
   std::map<int64_t, int64_t> applied_;          // by client
@@ -207,9 +167,6 @@ class Coordinator {
   int64_t next_round_durable_ = 0;
   int64_t last_task_ = -1;
   int64_t num_uploads_ = 0;
-  // Seconds from task to update, of the rounds of late.
-  std::deque<double> answer_seconds_;
-  RoundPhases phases_;
   bool finished_ = false;
   std::string reason_;
 };

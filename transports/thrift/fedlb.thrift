@@ -176,9 +176,8 @@ struct Notice {
   4: Work work
   /** Which of the process's clients are to do it, each once. */
   5: list<Assignment> assignments
-  /** Length of what fetch gives, and the checksum of all of it. */
+  /** Length of what fetch gives. */
   6: i64 taskBytes
-  11: i64 taskChecksum
   /** Until updates come too late; 0 for no deadline. */
   7: i64 millisLeft
   8: list<Acknowledgement> acknowledgements
@@ -187,16 +186,20 @@ struct Notice {
   9: i64 firstUndurableTask
   /** With FINISHED: what ended the run when it was not its last round. */
   10: string reason
-  /** Of the decimal numbers kind, task, round, taskBytes, taskChecksum; client
-   * and batchSize of each assignment; client and task of each acknowledgement;
+  /** Of the decimal numbers kind, task, round, taskBytes; client and batchSize
+   * of each assignment; client and task of each acknowledgement;
    * firstUndurableTask; joined by single spaces. A client that does not find it
    * joins again. Without TLS nothing else shows that a bit was flipped. */
-  12: i64 checksum
+  11: i64 checksum
 }
 
 struct Chunk {
   1: binary data
-  /** Of `data`, of the kind that the client asked for. */
+  /** Of `data` and its place, of the kind that the client asked for. A place is
+   * the CRC-32 of the decimal numbers task and offset, or, in putChunk, client,
+   * task and offset, joined by single spaces: "3 1024 0". CRC32 goes on from it
+   * over `data`, as crc32(place, data) does in zlib; XXH3 has it as its seed.
+   * So a chunk of another place is noticed, too. */
   2: i64 checksum
 }
 

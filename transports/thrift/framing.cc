@@ -1,15 +1,20 @@
 #include "thrift/framing.h"
 
+#include <arpa/inet.h>
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <thrift/TOutput.h>
 
+#include <algorithm>
 #include <array>
 #include <exception>
 #include <limits>
 #include <new>
 #include <utility>
+
+#include "absl/strings/str_cat.h"
 
 namespace fedlb::thrift {
 namespace {
@@ -22,7 +27,15 @@ using apache::thrift::transport::TTransport;
 using apache::thrift::transport::TTransportException;
 
 constexpr int kRecursionLimit = 16;
-constexpr uint32_t kFirstBufferBytes = 1 << 16;
+constexpr uint32_t kLengthBytes = 4;
+constexpr uint32_t kBufferBytes = 1 << 16;
+static_assert(kMaxUnauthenticatedFrameBytes <= kBufferBytes);
+
+// What is read of a large frame at first: up to its large string, if its fields
+// are as short as those of calls are.
+constexpr uint32_t kHeadBytes = 256;
+// A string of as many bytes is large.
+constexpr uint32_t kLargeBytes = kBufferBytes;
 
 // For a peer that is refused: how long it has to send what it is sending, and
 // how many reads of 4 KiB that may take.
@@ -34,13 +47,14 @@ constexpr int kMostUnread = 16;
 GuardedFramedTransport::GuardedFramedTransport(
     std::shared_ptr<TTransport> transport, std::shared_ptr<WireTraffic> traffic,
     std::shared_ptr<ConnectionWatch> watch, int fd, const FrameTimes& times)
-    : TFramedTransport(std::move(transport), kFirstBufferBytes,
+    : TFramedTransport(std::move(transport), kBufferBytes,
                        std::numeric_limits<uint32_t>::max(),
                        std::make_shared<TConfiguration>(
                            kMaxFrameBytes, kMaxFrameBytes, kRecursionLimit)),
       traffic_(std::move(traffic)),
       fd_(fd),
       times_(times) {
+  rBuf_.reset(new uint8_t[kBufferBytes]);
   if (watch != nullptr) {
     setMaxFrameSize(kMaxUnauthenticatedFrameBytes);
     watched_ = std::make_unique<WatchedConnection>(std::move(watch), fd);
@@ -71,39 +85,140 @@ bool GuardedFramedTransport::readFrame() {
 }
 
 bool GuardedFramedTransport::ReadGuarded() {
-  const bool guarded = watched_ != nullptr && authenticated_;
-  if (guarded) {
+  if (IsGuarded()) {
     watched_->Expect(times_.idle);
     // Returns with the first byte of the frame.
-    if (!getUnderlyingTransport()->peek()) {
+    if (!transport_->peek()) {
       return false;
     }
     watched_->Expect(times_.frame);
   }
-  const bool read = TFramedTransport::readFrame();
-  if (guarded) {
+  if (!ReadHead()) {
+    return false;
+  }
+  traffic_->received += (rBound_ - rBase_) + unread_ + kLengthBytes;
+  if (IsGuarded() && unread_ == 0) {
     watched_->ExpectNothing();
   }
-  if (read) {
-    traffic_->received += (rBound_ - rBase_) + 4;
+  return true;
+}
+
+bool GuardedFramedTransport::ReadHead() {
+  uint32_t size = 0;
+  uint32_t read = 0;
+  while (read < sizeof(size)) {
+    const uint32_t got = transport_->read(
+        reinterpret_cast<uint8_t*>(&size) + read, sizeof(size) - read);
+    if (got == 0 && read == 0) {
+      return false;
+    }
+    if (got == 0) {
+      throw TTransportException(TTransportException::END_OF_FILE,
+                                "the connection ends in a frame's length");
+    }
+    read += got;
   }
-  return read;
+  size = ntohl(size);
+  if (size > maxFrameSize_) {
+    throw TTransportException(
+        TTransportException::CORRUPTED_DATA,
+        absl::StrCat("a frame of ", size, " bytes, where ", maxFrameSize_,
+                     " are allowed"));
+  }
+  in_frame_ = true;
+  unread_ = size;
+  FillBuffer(size <= kBufferBytes ? size : kHeadBytes);
+  return true;
+}
+
+uint32_t GuardedFramedTransport::ReadUnread(uint8_t* to, uint32_t size) {
+  const uint32_t got = transport_->read(to, std::min(size, unread_));
+  if (got == 0) {
+    throw TTransportException(TTransportException::END_OF_FILE,
+                              "the connection ends in a frame");
+  }
+  unread_ -= got;
+  if (IsGuarded() && unread_ == 0) {
+    watched_->ExpectNothing();
+  }
+  return got;
+}
+
+void GuardedFramedTransport::FillBuffer(uint32_t size) {
+  uint32_t filled = 0;
+  while (filled < size) {
+    filled += ReadUnread(rBuf_.get() + filled, size - filled);
+  }
+  setReadBuffer(rBuf_.get(), size);
+}
+
+uint32_t GuardedFramedTransport::readSlow(uint8_t* to, uint32_t size) {
+  if (rBase_ == rBound_) {
+    if (!in_frame_) {
+      if (!readFrame()) {
+        return 0;
+      }
+    } else if (unread_ == 0) {
+      throw TTransportException(TTransportException::CORRUPTED_DATA,
+                                "a message that is longer than its frame");
+    } else if (size >= kLargeBytes) {
+      return ReadUnread(to, size);
+    } else {
+      FillBuffer(std::min(unread_, kBufferBytes));
+    }
+  }
+  const uint32_t got = std::min(size, static_cast<uint32_t>(rBound_ - rBase_));
+  std::copy_n(rBase_, got, to);
+  rBase_ += got;
+  return got;
 }
 
 uint32_t GuardedFramedTransport::readEnd() {
-  const uint32_t size = TFramedTransport::readEnd();
+  while (unread_ > 0) {  // of fields that this version does not know
+    FillBuffer(std::min(unread_, kBufferBytes));
+  }
+  setReadBuffer(nullptr, 0);
+  in_frame_ = false;
   resetConsumedMessageSize();
-  return size;
+  return 0;  // which nobody uses
+}
+
+void GuardedFramedTransport::writeSlow(const uint8_t* from, uint32_t size) {
+  if (size >= kLargeBytes) {
+    large_strings_.push_back(
+        {.at = wBase_ - wBuf_.get(), .data = from, .size = size});
+  } else {
+    TFramedTransport::writeSlow(from, size);
+  }
 }
 
 void GuardedFramedTransport::flush() {
-  const bool guarded = watched_ != nullptr && authenticated_;
-  if (guarded) {
+  if (IsGuarded()) {
     watched_->Expect(times_.frame);
   }
-  traffic_->sent += wBase_ - wBuf_.get();
-  TFramedTransport::flush();
-  if (guarded) {
+  const std::ptrdiff_t buffered = wBase_ - wBuf_.get();
+  auto frame_bytes = static_cast<uint32_t>(buffered);
+  for (const LargeString& large : large_strings_) {
+    frame_bytes += large.size;
+  }
+  traffic_->sent += frame_bytes;
+  const uint32_t length = htonl(frame_bytes - kLengthBytes);
+  memcpy(wBuf_.get(), &length, sizeof(length));
+  // Before what may throw: the next frame begins anew.
+  wBase_ = wBuf_.get() + kLengthBytes;
+  const std::vector<LargeString> large_strings =
+      std::exchange(large_strings_, {});
+  std::ptrdiff_t written = 0;
+  for (const LargeString& large : large_strings) {
+    transport_->write(wBuf_.get() + written,
+                      static_cast<uint32_t>(large.at - written));
+    transport_->write(large.data, large.size);
+    written = large.at;
+  }
+  transport_->write(wBuf_.get() + written,
+                    static_cast<uint32_t>(buffered - written));
+  transport_->flush();
+  if (IsGuarded()) {
     watched_->ExpectNothing();
   }
 }

@@ -6,11 +6,13 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <thrift/TConfiguration.h>
 #include <thrift/TProcessor.h>
@@ -45,6 +47,11 @@ struct FrameTimes {
 // Thrift 0.17 adds up the sizes of all messages of a connection and ends it at
 // the limit for one (THRIFT-5492): here the count begins anew with each
 // message.
+//
+// Large strings are not copied into a buffer for frames: they are read from the
+// socket into the string itself, and written from where they are. What is
+// written must stay there until `flush`, as what a generated client and a
+// generated processor write does.
 class GuardedFramedTransport final
     : public apache::thrift::transport::TFramedTransport {
  public:
@@ -63,6 +70,8 @@ class GuardedFramedTransport final
   // Lifts the limits of a connection that has not joined.
   void Authenticate();
 
+  uint32_t readSlow(uint8_t* to, uint32_t size) override;
+  void writeSlow(const uint8_t* from, uint32_t size) override;
   uint32_t readEnd() override;
   void flush() override;
   void close() override;
@@ -71,7 +80,22 @@ class GuardedFramedTransport final
   bool readFrame() override;
 
  private:
+  // A large string of the frame that is being written, which follows the first
+  // `at` bytes of the write buffer.
+  struct LargeString {
+    std::ptrdiff_t at;
+    const uint8_t* data;
+    uint32_t size;
+  };
+
+  bool IsGuarded() const { return watched_ != nullptr && authenticated_; }
   bool ReadGuarded();
+  // Reads the frame's length, and a small frame or the beginning of a large
+  // one. False where the connection ends instead.
+  bool ReadHead();
+  // Some of the frame's unread bytes.
+  uint32_t ReadUnread(uint8_t* to, uint32_t size);
+  void FillBuffer(uint32_t size);
   void LetPeerListen() const;
 
   const std::shared_ptr<WireTraffic> traffic_;
@@ -79,6 +103,9 @@ class GuardedFramedTransport final
   const FrameTimes times_;
   std::unique_ptr<WatchedConnection> watched_;
   bool authenticated_ = false;
+  bool in_frame_ = false;
+  uint32_t unread_ = 0;  // bytes of the frame that are not in the read buffer
+  std::vector<LargeString> large_strings_;
   std::function<void(const std::string&)> on_refusal_;
 };
 

@@ -7,9 +7,9 @@
 namespace fedlb::thrift {
 
 int64_t ChecksumOf(ChecksumKind kind, const wire::Notice& notice) {
-  std::string text = absl::StrCat(static_cast<int>(notice.kind), " ",
-                                  notice.task, " ", notice.round, " ",
-                                  notice.taskBytes, " ", notice.taskChecksum);
+  std::string text =
+      absl::StrCat(static_cast<int>(notice.kind), " ", notice.task, " ",
+                   notice.round, " ", notice.taskBytes);
   for (const wire::Assignment& assigned : notice.assignments) {
     absl::StrAppend(&text, " ", assigned.client, " ", assigned.batchSize);
   }

@@ -20,6 +20,7 @@
 #include "fedlb/status.h"
 #include "fedlb_constants.h"
 #include "thrift/checksum.h"
+#include "thrift/clock.h"
 #include "thrift/notice_checksum.h"
 #include "thrift/refusal.h"
 
@@ -30,12 +31,13 @@ using apache::thrift::TException;
 using apache::thrift::transport::TSocket;
 using apache::thrift::transport::TSSLException;
 using apache::thrift::transport::TTransportException;
-using Clock = std::chrono::steady_clock;
 
 constexpr ChecksumKind kChecksum = ChecksumKind::kXxh3;
 
 // Between attempts: a random part of a time that doubles from the first to the
-// last (M. Brooker, "Exponential Backoff And Jitter", 2015: full jitter).
+// last (M. Brooker, "Exponential Backoff And Jitter", 2015: full jitter). Or to
+// a heartbeat, of which the server waits for three: who was cut off for one or
+// two is back before it counts as lost.
 constexpr double kFirstPause = 0.1;
 constexpr double kLongestPause = 20;
 
@@ -184,9 +186,7 @@ void ServerLink::Join() {
 }
 
 bool ServerLink::Pause(double seconds) {
-  const Clock::time_point until =
-      Clock::now() + std::chrono::duration_cast<Clock::duration>(
-                         std::chrono::duration<double>(seconds));
+  const Clock::time_point until = Clock::now() + Seconds(seconds);
   while (Clock::now() < until) {
     if (stop_ != nullptr && *stop_ != 0) {
       return false;
@@ -283,8 +283,7 @@ absl::Status ServerLink::Make(const Call& call) {
     if (outcome.lost) {
       Disconnect();
     }
-    const double waited =
-        std::chrono::duration<double>(Clock::now() - start).count();
+    const double waited = SecondsBetween(start, Clock::now());
     if (outcome.fatal) {
       return PeerLostError(absl::StrCat(name, ": ", outcome.status.message()));
     }
@@ -304,7 +303,10 @@ absl::Status ServerLink::Make(const Call& call) {
     if (!Pause(jittered)) {
       return InterruptedError("stopped while waiting for the server");
     }
-    pause = std::min(2 * pause, kLongestPause);
+    const double heartbeat = welcome_.heartbeatMillis / 1000.0;
+    pause =
+        std::min(2 * pause, was_connected_ ? std::min(heartbeat, kLongestPause)
+                                           : kLongestPause);
   }
 }
 
@@ -379,8 +381,8 @@ absl::StatusOr<RoundTask> ServerLink::Fetch(const wire::Notice& notice) {
         asked = std::min<int64_t>(asked + kChunkBytes, size);
       }
       client.recv_fetch(chunk);
-      if (chunk.data.empty() ||
-          ChecksumOf(kChecksum, chunk.data) != chunk.checksum) {
+      if (chunk.data.empty() || ChunkChecksum(kChecksum, {task, received()},
+                                              chunk.data) != chunk.checksum) {
         throw CorruptBytes();
       }
       pipeline.Received();
@@ -413,9 +415,10 @@ absl::Status ServerLink::Send(int64_t client, int64_t task,
         if (offset < update.size() && !pipeline.is_full()) {
           const absl::string_view piece = update.substr(offset, kChunkBytes);
           chunk.data.assign(piece.data(), piece.size());
-          chunk.checksum = ChecksumOf(kChecksum, chunk.data);
-          server.send_putChunk(client, task, static_cast<int64_t>(offset),
-                               chunk);
+          const auto place = static_cast<int64_t>(offset);
+          chunk.checksum =
+              ChunkChecksum(kChecksum, {client, task, place}, chunk.data);
+          server.send_putChunk(client, task, place, chunk);
           pipeline.Sent();
           offset += chunk.data.size();
         } else {
@@ -455,7 +458,7 @@ absl::StatusOr<double> ServerLink::Echo(int64_t bytes) {
         pipeline.Received();
       }
     }
-    seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    seconds = SecondsBetween(start, Clock::now());
   }));
   return seconds;
 }

@@ -201,7 +201,6 @@ void Service::Describe(const SentTask& task, const PollAnswer& answer,
   notice.__set_round(task.round);
   notice.__set_work(WorkOf(task));
   notice.__set_taskBytes(static_cast<int64_t>(task.bytes.size()));
-  notice.__set_taskChecksum(task.ChecksumOf(checksum_));
   for (const ClientAssignment& assignment : answer.assignments) {
     wire::Assignment& assigned = notice.assignments.emplace_back();
     assigned.__set_client(assignment.client);
@@ -233,7 +232,7 @@ void Service::fetch(wire::Chunk& chunk, int64_t task, int64_t offset,
   chunk.data.assign(task_->bytes, static_cast<size_t>(offset),
                     static_cast<size_t>(length));
   chunk.__isset.data = true;
-  chunk.__set_checksum(ChecksumOf(checksum_, chunk.data));
+  chunk.__set_checksum(ChunkChecksum(checksum_, {task, offset}, chunk.data));
   if (offset + length >= size) {
     coordinator_.NoteFetched(session_, task);
   }
@@ -250,7 +249,8 @@ int64_t Service::putChunk(int64_t client, int64_t task, int64_t offset,
   if (chunk.data.size() > kChunkBytes) {
     Throw(Refusal(Refused::kTooLarge, "a chunk of over 1048576 bytes"));
   }
-  if (ChecksumOf(checksum_, chunk.data) != chunk.checksum) {
+  if (ChunkChecksum(checksum_, {client, task, offset}, chunk.data) !=
+      chunk.checksum) {
     Throw(Refusal(Refused::kCorrupt,
                   absl::StrCat("the chunk at ", offset,
                                " has not the checksum that came with it")));

@@ -14,6 +14,7 @@
 #include "Federation.h"
 #include "absl/status/status.h"
 #include "fedlb/logger.h"
+#include "thrift/checksum.h"
 #include "thrift/coordinator.h"
 #include "thrift/framing.h"
 
