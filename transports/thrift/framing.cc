@@ -42,6 +42,11 @@ constexpr uint32_t kLargeBytes = kBufferBytes;
 constexpr int kListenMillis = 100;
 constexpr int kMostUnread = 16;
 
+[[noreturn]] void ThrowTooLong() {
+  throw TTransportException(TTransportException::CORRUPTED_DATA,
+                            "a message that is longer than its frame");
+}
+
 }  // namespace
 
 GuardedFramedTransport::GuardedFramedTransport(
@@ -96,7 +101,7 @@ bool GuardedFramedTransport::ReadGuarded() {
   if (!ReadHead()) {
     return false;
   }
-  traffic_->received += (rBound_ - rBase_) + unread_ + kLengthBytes;
+  traffic_->received += Buffered() + unread_ + kLengthBytes;
   if (IsGuarded() && unread_ == 0) {
     watched_->ExpectNothing();
   }
@@ -159,18 +164,25 @@ uint32_t GuardedFramedTransport::readSlow(uint8_t* to, uint32_t size) {
         return 0;
       }
     } else if (unread_ == 0) {
-      throw TTransportException(TTransportException::CORRUPTED_DATA,
-                                "a message that is longer than its frame");
+      ThrowTooLong();
     } else if (size >= kLargeBytes) {
       return ReadUnread(to, size);
     } else {
       FillBuffer(std::min(unread_, kBufferBytes));
     }
   }
-  const uint32_t got = std::min(size, static_cast<uint32_t>(rBound_ - rBase_));
+  const uint32_t got = std::min(size, Buffered());
   std::copy_n(rBase_, got, to);
   rBase_ += got;
   return got;
+}
+
+const uint8_t* GuardedFramedTransport::borrowSlow(uint8_t* /*buffer*/,
+                                                  uint32_t* size) {
+  if (in_frame_ && *size > Buffered() + unread_) {
+    ThrowTooLong();
+  }
+  return nullptr;  // to be read instead
 }
 
 uint32_t GuardedFramedTransport::readEnd() {

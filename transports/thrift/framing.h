@@ -71,6 +71,9 @@ class GuardedFramedTransport final
   void Authenticate();
 
   uint32_t readSlow(uint8_t* to, uint32_t size) override;
+  // Whoever reads a string asks for it here first, before there is memory for
+  // it: none is taken for a string that claims to be longer than its frame.
+  const uint8_t* borrowSlow(uint8_t* buffer, uint32_t* size) override;
   void writeSlow(const uint8_t* from, uint32_t size) override;
   uint32_t readEnd() override;
   void flush() override;
@@ -95,6 +98,7 @@ class GuardedFramedTransport final
   bool ReadHead();
   // Some of the frame's unread bytes.
   uint32_t ReadUnread(uint8_t* to, uint32_t size);
+  uint32_t Buffered() const { return static_cast<uint32_t>(rBound_ - rBase_); }
   void FillBuffer(uint32_t size);
   void LetPeerListen() const;
 
