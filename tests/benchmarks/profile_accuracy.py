@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How well `fedlb profile` predicts what `fedlb train` then takes.
 
-For each model and optimizer one profile, then one short run per held-out batch
+For each model and choice of settings one profile, then one short run per held-out batch
 size; prints a Markdown table of the worst and median relative errors of peak
 tensor bytes, of the process's VmHWM and of the time of a step.
 
@@ -26,22 +26,31 @@ MODELS = {
     "alexnet": [COLOUR],
     "vit_tiny": [COLOUR],
 }
-OPTIMIZERS = {
-    "momentum": ["optimizer.name=sgd", "optimizer.momentum=0.9"],
+MOMENTUM = ["optimizer.name=sgd", "optimizer.momentum=0.9"]
+SETTINGS = {
+    "momentum": MOMENTUM,
     "adam": ["optimizer.name=adam"],
+    "bf16": ["precision=bf16"] + MOMENTUM,
+    "accumulation": ["batch_policy.micro_batch_size=16"] + MOMENTUM,
+    "step-mapper": ["gradient_mapper.name=step"] + MOMENTUM,
+    "topk": ["compressor.name=topk"] + MOMENTUM,
+    # Shapes and classes of images as the paper's Fig. 4b has them.
+    "cifar100": ["dataset.classes=100"] + MOMENTUM,
+    "caltech101": ["dataset.classes=101", "dataset.shape=[3,224,224]",
+                   "dataset.train_size=500"] + MOMENTUM,
 }
 BATCHES = [1, 3, 5, 12, 24, 48, 100, 200, 350, 700, 900, 1000]
 LIMIT = 4 << 30
 
 
-def settings(model, optimizer, rounds, batch):
+def settings(model, chosen, rounds, batch):
     sets = ["dataset.name=synthetic", "dataset.train_size=2200",
             "dataset.test_size=16", "federation.clients=1",
             "partitioner.name=iid", "sync_policy.name=bsp",
             f"model.name={model}", f"batch_policy.batch_size={batch}",
             f"rounds={rounds}", f"evaluation.every_rounds={rounds}",
             f"checkpoint.every_rounds={rounds}", "transport.workers=1",
-            "optimizer.lr=1e-6"] + MODELS[model] + OPTIMIZERS[optimizer]
+            "optimizer.lr=1e-6"] + MODELS[model] + SETTINGS[chosen]
     return [part for value in sets for part in ("--set", value)]
 
 
@@ -67,15 +76,15 @@ def step_seconds(run_dir, batch, skip):
     return statistics.median(full[skip:])
 
 
-def measure(fedlb, model, optimizer, args):
+def measure(fedlb, model, chosen, args):
     command = [fedlb, "profile", "-q", "--format", "json", "--memory", "4GiB",
                "--max-batch", "1024", "--noise-rounds", "0", "--predict",
                ",".join(map(str, args.batches))]
-    envelope, _ = run(command + settings(model, optimizer, 1, 64))
+    envelope, _ = run(command + settings(model, chosen, 1, 64))
     data = envelope["data"]
     if not args.memory_only:
         # Of three profiles the median, since the machine has better days.
-        others = [run(command + settings(model, optimizer, 1, 64))[0]
+        others = [run(command + settings(model, chosen, 1, 64))[0]
                   for _ in range(2)]
         for i, prediction in enumerate(data["predictions"]):
             if prediction["step_ms"] is None:
@@ -95,7 +104,7 @@ def measure(fedlb, model, optimizer, args):
         with tempfile.TemporaryDirectory() as folder:
             out = os.path.join(folder, "run")
             result, hwm = run([fedlb, "train", "-q", "--format", "json", "-o",
-                               out] + settings(model, optimizer, rounds, batch))
+                               out] + settings(model, chosen, rounds, batch))
             peak = result["data"]["peak_memory_bytes"]
             key = "memory" if batch >= 8 else "memory_small"
             errors[key].append(
@@ -107,7 +116,7 @@ def measure(fedlb, model, optimizer, args):
                 errors["step"].append(
                     (abs(prediction["step_ms"] / 1000 / seconds - 1), batch))
         if args.verbose:
-            print(f"  {model} {optimizer} b={batch}: memory "
+            print(f"  {model} {chosen} b={batch}: memory "
                   f"{prediction['memory_bytes'] / peak - 1:+.4f}, process "
                   f"{prediction['process_bytes'] / hwm - 1:+.4f}" +
                   ("" if args.memory_only else f", step "
@@ -132,19 +141,21 @@ def median(pairs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("fedlb")
-    parser.add_argument("--models", nargs="+", default=list(MODELS))
-    parser.add_argument("--optimizers", nargs="+", default=list(OPTIMIZERS))
+    parser.add_argument("--models", nargs="+", choices=MODELS,
+                        default=list(MODELS))
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS,
+                        default=["momentum", "adam"])
     parser.add_argument("--batches", nargs="+", type=int, default=BATCHES)
     parser.add_argument("--memory-only", action="store_true")
     parser.add_argument("-v", "--verbose", action="store_true")
     args = parser.parse_args()
-    print("| model | optimizer | memory, b >= 8 | memory, b < 8 | VmHWM | "
+    print("| model | settings | memory, b >= 8 | memory, b < 8 | VmHWM | "
           "step, median | step, worst | probe |")
     print("|---|---|---:|---:|---:|---:|---:|---:|")
     for model in args.models:
-        for optimizer in args.optimizers:
-            data, errors = measure(args.fedlb, model, optimizer, args)
-            print(f"| {model} | {optimizer} | {worst(errors['memory'])} | "
+        for chosen in args.settings:
+            data, errors = measure(args.fedlb, model, chosen, args)
+            print(f"| {model} | {chosen} | {worst(errors['memory'])} | "
                   f"{worst(errors['memory_small'])} | "
                   f"{worst(errors['process'])} | {median(errors['step'])} | "
                   f"{worst(errors['step'])} | {data['probe_steps']} steps, "

@@ -92,9 +92,14 @@ TEST(AdviceTest, AnEpochIsAllBatchesOfAClient) {
 TEST(AdviceTest, AnEvaluationIsPartOfTheMemory) {
   DeviceProfile profile = Device(1e-3, 1e-4);
   profile.evaluation_bytes = 1100000;
+  for (ProfilePoint& point : profile.points) {
+    point.process_bytes = point.memory_bytes + 5000000;
+  }
   const ProfileModels models = *ProfileModels::Fit(profile);
   EXPECT_EQ(Predict(profile, models, 8).memory_bytes.value, 1100000);
+  EXPECT_NEAR(Predict(profile, models, 8).process_bytes.value, 6100000, 1);
   EXPECT_NEAR(Predict(profile, models, 300).memory_bytes.value, 1300000, 1);
+  EXPECT_NEAR(Predict(profile, models, 300).process_bytes.value, 6300000, 1);
 }
 
 // 210 examples over speeds 4 : 2 : 1: 120, 60 and 30, each done after 120 of

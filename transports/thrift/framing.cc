@@ -60,6 +60,7 @@ GuardedFramedTransport::GuardedFramedTransport(
       fd_(fd),
       times_(times) {
   rBuf_.reset(new uint8_t[kBufferBytes]);
+  setReadBuffer(rBuf_.get(), 0);
   if (watch != nullptr) {
     setMaxFrameSize(kMaxUnauthenticatedFrameBytes);
     watched_ = std::make_unique<WatchedConnection>(std::move(watch), fd);
@@ -189,7 +190,7 @@ uint32_t GuardedFramedTransport::readEnd() {
   while (unread_ > 0) {  // of fields that this version does not know
     FillBuffer(std::min(unread_, kBufferBytes));
   }
-  setReadBuffer(nullptr, 0);
+  setReadBuffer(rBuf_.get(), 0);
   in_frame_ = false;
   resetConsumedMessageSize();
   return 0;  // which nobody uses

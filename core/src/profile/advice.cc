@@ -126,11 +126,17 @@ BatchPrediction Predict(const DeviceProfile& profile,
   read(models.memory, prediction.memory_bytes);
   read(models.process, prediction.process_bytes);
   read(models.time, prediction.step_seconds);
-  // An evaluation does not depend on the batch size of training.
+  // An evaluation does not depend on the batch size of training. What it needs
+  // beyond a step the process needs, too; not a number where nothing is known.
   const auto evaluation = static_cast<double>(profile.evaluation_bytes);
   Estimate& memory = prediction.memory_bytes;
+  Estimate& process = prediction.process_bytes;
+  const double beyond = std::max(0.0, evaluation - memory.value);
   for (double* bytes : {&memory.value, &memory.low, &memory.high}) {
     *bytes = *bytes < evaluation ? evaluation : *bytes;
+  }
+  for (double* bytes : {&process.value, &process.low, &process.high}) {
+    *bytes += beyond;
   }
   prediction.epoch_seconds = Times(
       EpochSteps(profile.client_examples, batch_size), prediction.step_seconds);
