@@ -69,6 +69,11 @@ void Process(const uint8_t* data, size_t size) {
 }  // namespace
 }  // namespace fedlb::thrift
 
+extern "C" int LLVMFuzzerInitialize(int* /*argc*/, char*** /*argv*/) {
+  fedlb::thrift::PrepareThrift();
+  return 0;
+}
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   fedlb::thrift::Process(data, size);
   return 0;
