@@ -70,20 +70,25 @@ def token_of(path, client):
     return tokens.get(str(client)) or tokens.get("", "")
 
 
-def is_intact(name, result):
+def checksum(*numbers, data=b""):
+    """Of numbers, or of a chunk and its place."""
+    return zlib.crc32(data, zlib.crc32(" ".join(map(str, numbers)).encode()))
+
+
+def is_intact(name, arguments, result):
     """Whether a call's result has its checksum: without TLS a bit may be flipped."""
     if name == "fetch":
-        return result.data and zlib.crc32(result.data) == result.checksum
+        task, offset, _ = arguments
+        return result.data and (
+            checksum(task, offset, data=result.data) == result.checksum)
     if name != "poll":
         return True
-    numbers = [result.kind, result.task, result.round, result.taskBytes,
-               result.taskChecksum]
+    numbers = [result.kind, result.task, result.round, result.taskBytes]
     for assigned in result.assignments or []:
         numbers += [assigned.client, assigned.batchSize]
     for counted in result.acknowledgements or []:
         numbers += [counted.client, counted.task]
-    numbers.append(result.firstUndurableTask)
-    return zlib.crc32(" ".join(map(str, numbers)).encode()) == result.checksum
+    return checksum(*numbers, result.firstUndurableTask) == result.checksum
 
 
 class Link:
@@ -143,7 +148,7 @@ class Link:
                 if self.calls is None:
                     self.join()
                 result = getattr(self.calls, name)(*arguments)
-                if not is_intact(name, result):
+                if not is_intact(name, arguments, result):
                     raise OSError(f"the answer to {name} is damaged")
                 self.last_call = time.monotonic()
                 return result
@@ -161,7 +166,8 @@ class Link:
             if pause == 0.1:
                 self.report(f"{problem}; trying again")
             time.sleep(random.uniform(0, pause))  # not all clients at once
-            pause = min(2 * pause, 20)
+            heartbeat = self.welcome.heartbeatMillis / 1000 if self.welcome else 20
+            pause = min(2 * pause, heartbeat)  # or the client counts as lost
 
     def still_alive(self):
         """To be called often in long work, or the server takes the client for lost."""
@@ -200,8 +206,6 @@ class Link:
         data = bytearray()
         while len(data) < notice.taskBytes:
             data += self.call("fetch", notice.task, len(data), self.chunk_bytes).data
-        if zlib.crc32(data) != notice.taskChecksum:
-            return  # it is given again to who polls again
         metadata, arrays = read_safetensors(data)
         groups = {key[len("fedlb.group."):]: int(count)
                   for key, count in metadata.items() if key.startswith("fedlb.group.")}
@@ -235,8 +239,9 @@ class Link:
                 offset = self.call("beginUpload", upload)
                 while offset < len(data):
                     part = data[offset:offset + self.chunk_bytes]
+                    total = checksum(client, task, offset, data=part)
                     offset = self.call("putChunk", client, task, offset,
-                                       self.wire.Chunk(part, zlib.crc32(part)))
+                                       self.wire.Chunk(part, total))
                 return self.call("commit", client, task)
             except self.wire.Refusal as refusal:
                 if refusal.code not in (code.CORRUPT, code.OUT_OF_ORDER):
