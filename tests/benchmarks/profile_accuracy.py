@@ -80,6 +80,8 @@ def measure(fedlb, model, chosen, args):
     command = [fedlb, "profile", "-q", "--format", "json", "--memory", "4GiB",
                "--max-batch", "1024", "--noise-rounds", "0", "--predict",
                ",".join(map(str, args.batches))]
+    if args.memory_only:
+        command.append("--memory-only")
     envelope, _ = run(command + settings(model, chosen, 1, 64))
     data = envelope["data"]
     if not args.memory_only:

@@ -1,5 +1,6 @@
 #include "profile/machine.h"
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <unistd.h>
@@ -78,16 +79,22 @@ std::string DescribeCpu() {
 
 int64_t ProcessMemoryBudget() {
   const int64_t available = BytesIn("/proc/meminfo", "MemAvailable");
-  const int64_t machine = available == 0 ? 0 : available + ResidentBytes();
+  const int64_t machine =
+      available == 0 ? 0 : available + BytesIn("/proc/self/status", "VmRSS");
   const int64_t cgroup = CgroupLimit();
   return machine == 0 || (cgroup > 0 && cgroup < machine) ? cgroup : machine;
 }
 
-int64_t ResidentBytes() { return BytesIn("/proc/self/status", "VmRSS"); }
-
 int64_t PeakResidentBytes() { return BytesIn("/proc/self/status", "VmHWM"); }
 
 void TrimHeap() {
+  // MKL's mkl_free_buffers, by the name that it has inside LibTorch; where
+  // LibTorch has another BLAS there is none.
+  static const auto free_buffers = reinterpret_cast<void (*)()>(
+      dlsym(RTLD_DEFAULT, "mkl_serv_free_buffers"));
+  if (free_buffers != nullptr) {
+    free_buffers();
+  }
 #ifdef __GLIBC__
   malloc_trim(0);
 #endif

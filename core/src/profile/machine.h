@@ -16,14 +16,13 @@ std::string DescribeCpu();
 // 0 where the system does not tell.
 int64_t ProcessMemoryBudget();
 
-// What this process has resident (VmRSS), and the most that it had (VmHWM), in
-// bytes, 0 where the system does not tell; and making VmHWM begin anew from what
-// is resident now.
-int64_t ResidentBytes();
+// The most that this process had resident (VmHWM), in bytes, 0 where the system
+// does not tell; and making it begin anew from what is resident now.
 int64_t PeakResidentBytes();
 void ResetPeakResident();
 
-// Gives what others than tensors have freed back to the system.
+// Gives what others than tensors have freed back to the system, and what MKL
+// keeps for products of matrices to come. No kernel may run meanwhile.
 void TrimHeap();
 
 }  // namespace fedlb

@@ -27,12 +27,6 @@ class StandingStill final : public LrSchedule {
   }
 };
 
-// What the process has resident besides the memory of tensors.
-int64_t ResidentOutsideTensors() {
-  TrimHeap();
-  return ResidentBytes() - GetMemoryStats().reserved;
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<StepProbe>> StepProbe::Open(
@@ -71,7 +65,7 @@ absl::StatusOr<std::unique_ptr<StepProbe>> StepProbe::Open(
   probe->resident_bytes_ = GetMemoryStats().current_total;
   FEDLB_RETURN_IF_ERROR(
       Annotate(probe->MeasureEvaluation(), kEvaluationFailed));
-  probe->outside_before_ = ResidentOutsideTensors();
+  ReleaseCachedMemory();  // the evaluation's
   return probe;
 }
 
@@ -124,21 +118,11 @@ absl::StatusOr<ProfilePoint> StepProbe::MeasureMemory(int64_t batch_size) {
   // Where parameters rule, tensors' free memory is kept, as a run keeps it:
   // their blocks, cut anew, fit otherwise. Where activations rule, it is given
   // back: it is that of other batch sizes.
-  if (GetMemoryStats().peak_total > 2 * resident_bytes_) {
+  if (activations_per_example_ * static_cast<double>(batch_size) >
+      static_cast<double>(resident_bytes_)) {
     ReleaseCachedMemory();
   }
-  // Kernels made for other batch sizes stay too, about the same
-  // for each, which a run of one size has not. So does scratch memory, in
-  // jumps, but a larger batch would have had it made.
-  const int64_t outside = ResidentOutsideTensors();
-  left_by_size_.push_back(outside - outside_before_);
-  outside_before_ = outside;
-  std::vector<int64_t> sorted = left_by_size_;
-  const auto middle =
-      sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
-  std::nth_element(sorted.begin(), middle, sorted.end());
-  left_over_ = std::max<int64_t>(0, *middle) *
-               static_cast<int64_t>(left_by_size_.size());
+  TrimHeap();  // of what other batch sizes left
   ResetPeakResident();
   ResetPeakMemory();
   const int64_t before = GetMemoryStats().current_total;
@@ -146,6 +130,10 @@ absl::StatusOr<ProfilePoint> StepProbe::MeasureMemory(int64_t batch_size) {
   // that the second is the first with all of it in memory.
   FEDLB_RETURN_IF_ERROR(RunSteps(batch_size, 2).status());
   const MemoryStats memory = GetMemoryStats();
+  activations_per_example_ =
+      static_cast<double>(
+          memory.peak[static_cast<size_t>(MemoryTag::kActivations)]) /
+      static_cast<double>(batch_size);
   of_other_workers_ =
       (std::min(f.transport->concurrency(), f.config.cohort_size()) - 1) *
       std::max<int64_t>(0, memory.peak_total - before);
@@ -158,7 +146,7 @@ absl::StatusOr<int64_t> StepProbe::MeasureProcess() {
   // What a checkpoint adds while it is there to be written.
   FEDLB_RETURN_IF_ERROR(MakeCheckpoint(state_, federation_).status());
   const int64_t bytes = PeakResidentBytes();
-  return bytes == 0 ? 0 : bytes - left_over_ + of_other_workers_;
+  return bytes == 0 ? 0 : bytes + of_other_workers_;
 }
 
 absl::StatusOr<ProfilePoint> StepProbe::TimeStep(int64_t batch_size) {

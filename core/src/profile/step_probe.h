@@ -6,7 +6,6 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -62,13 +61,9 @@ class StepProbe {
   int64_t resident_bytes_ = 0;
   int64_t evaluation_bytes_ = 0;
   int64_t steps_run_ = 0;
+  double activations_per_example_ = 0;  // bytes, in the newest measurement
   // What the workers that were idle in MeasureMemory would have held.
   int64_t of_other_workers_ = 0;
-  // Resident outside tensors before the newest measurement, what each one left
-  // there, and what all together left that a run of one batch size has not.
-  int64_t outside_before_ = 0;
-  std::vector<int64_t> left_by_size_;
-  int64_t left_over_ = 0;
 };
 
 }  // namespace fedlb
