@@ -59,19 +59,20 @@ absl::StatusOr<std::unique_ptr<StepProbe>> StepProbe::Open(
   FEDLB_RETURN_IF_ERROR(
       Annotate(f.gradient_mapper->WarmStart(), "[gradient_mapper]"));
   std::unique_ptr<StepProbe> probe(new StepProbe(f, RunState(f)));
+  const absl::StatusOr<int64_t> evaluation = probe->MeasureEvaluation();
+  FEDLB_RETURN_IF_ERROR(Annotate(evaluation.status(), kEvaluationFailed));
+  ReleaseCachedMemory();  // a run begins with steps
   // Two examples, because batch normalisation cannot do with one everywhere.
   FEDLB_RETURN_IF_ERROR(
       probe->RunSteps(std::min<int64_t>(2, probe->num_examples()), 1).status());
   probe->resident_bytes_ = GetMemoryStats().current_total;
-  FEDLB_RETURN_IF_ERROR(
-      Annotate(probe->MeasureEvaluation(), kEvaluationFailed));
-  ReleaseCachedMemory();  // the evaluation's
+  probe->evaluation_bytes_ = probe->resident_bytes_ + *evaluation;
   return probe;
 }
 
 int64_t StepProbe::num_examples() const { return federation_.num_examples[0]; }
 
-absl::Status StepProbe::MeasureEvaluation() {
+absl::StatusOr<int64_t> StepProbe::MeasureEvaluation() {
   Federation& f = federation_;
   const int64_t workers = f.host->num_workers();
   ResetPeakMemory();
@@ -89,8 +90,7 @@ absl::Status StepProbe::MeasureEvaluation() {
   const auto chunks = static_cast<int64_t>(
       (std::max(f.test.size(), f.validation.size()) + indices.size() - 1) /
       std::max<size_t>(1, indices.size()));
-  evaluation_bytes_ = before + chunk * std::min(workers, chunks);
-  return absl::OkStatus();
+  return chunk * std::min(workers, chunks);
 }
 
 absl::StatusOr<ScalarMap> StepProbe::RunSteps(int64_t batch_size,

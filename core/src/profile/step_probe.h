@@ -52,7 +52,8 @@ class StepProbe {
         state_(std::move(state)),
         runner_(federation_, state_) {}
 
-  absl::Status MeasureEvaluation();
+  // The bytes that an evaluation adds.
+  absl::StatusOr<int64_t> MeasureEvaluation();
   absl::StatusOr<ScalarMap> RunSteps(int64_t batch_size, int64_t steps);
 
   Federation& federation_;
