@@ -11,7 +11,7 @@ readonly build_packages=(
   dataset-fashion-mnist)
 readonly test_packages=(
   iproute2 libbenchmark-dev libfaketime libgmock-dev libgtest-dev python3-numpy
-  python3-thrift)
+  python3-six python3-thrift)
 readonly slow_test_packages=(chromium clang libclang-rt-dev)
 # What libtorch_cpu.so is linked against, whether or not there is a GPU.
 readonly torch_cpu_requirements=(

@@ -401,10 +401,6 @@ def chaos_blackhole():
 
 def link_down():
     """The link between two machines goes down, again and again."""
-    if os.geteuid() != 0 or subprocess.run(
-            ["ip", "netns", "list"], capture_output=True).returncode != 0:
-        print("needs root and iproute2")
-        sys.exit(77)
     settings = ["rounds=16"]
     ends = [f"fedlb-{os.getpid()}-{end}" for end in "ab"]
 
@@ -412,14 +408,18 @@ def link_down():
         subprocess.run(["ip", *arguments], check=True)
 
     try:
-        for name in ends:
-            ip("netns", "add", name)
-        ip("link", "add", "end", "netns", ends[0], "type", "veth", "peer",
-           "name", "end", "netns", ends[1])
-        for number, name in enumerate(ends, 1):
-            ip("-n", name, "address", "add", f"10.77.0.{number}/24", "dev",
-               "end")
-            ip("-n", name, "link", "set", "end", "up")
+        try:
+            for name in ends:
+                ip("netns", "add", name)
+            ip("link", "add", "end", "netns", ends[0], "type", "veth", "peer",
+               "name", "end", "netns", ends[1])
+            for number, name in enumerate(ends, 1):
+                ip("-n", name, "address", "add", f"10.77.0.{number}/24", "dev",
+                   "end")
+                ip("-n", name, "link", "set", "end", "up")
+        except (OSError, subprocess.CalledProcessError) as error:
+            print(f"needs root, iproute2 and network namespaces: {error}")
+            sys.exit(77)
         with federation(settings) as made:
             made.listen = made.connect = "10.77.0.1:7070"
             inside = [["ip", "netns", "exec", name] for name in ends]
