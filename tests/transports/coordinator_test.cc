@@ -438,10 +438,28 @@ TEST_F(CoordinatorTest, TheEndIsToldToWhoeverPolls) {
     return coordinator_->Poll(a, std::chrono::seconds(5));
   });
   std::this_thread::sleep_for(milliseconds(50));
-  coordinator_->Finish("the loss is not finite", std::chrono::seconds(5));
+  auto finished = std::async(std::launch::async, [&] {
+    coordinator_->Finish("the loss is not finite", std::chrono::seconds(60));
+  });
   const auto answer = heard.get();
   EXPECT_TRUE(answer->finished);
   EXPECT_EQ(answer->reason, "the loss is not finite");
+  // The answer may still be on its way.
+  EXPECT_EQ(finished.wait_for(milliseconds(100)), std::future_status::timeout);
+  coordinator_->Leave(a);
+  finished.get();
+}
+
+TEST_F(CoordinatorTest, WhoDoesNotLeaveIsNotWaitedForLong) {
+  Make();
+  const SessionPtr a = Join("a", {0});
+  auto heard = std::async(std::launch::async, [&] {
+    return coordinator_->Poll(a, std::chrono::seconds(5));
+  });
+  const auto begin = std::chrono::steady_clock::now();
+  coordinator_->Finish("", std::chrono::hours(1));
+  EXPECT_TRUE(heard.get()->finished);
+  EXPECT_GT(std::chrono::steady_clock::now() - begin, milliseconds(100));
 }
 
 // Many processes at once send, repeat, reorder and fail; the sum is right.

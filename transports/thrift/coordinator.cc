@@ -17,6 +17,9 @@ constexpr int64_t kTasksPerRound = 1024;
 // How long a call waits for one of the places for uploads.
 constexpr std::chrono::seconds kPlaceWait(5);
 
+// Silence ends the wait for processes, too, and wakes nobody.
+constexpr std::chrono::milliseconds kEndPeriod(100);
+
 // A signal handler cannot wake the round loop.
 constexpr std::chrono::milliseconds kStopPeriod(100);
 
@@ -123,8 +126,7 @@ PollAnswer Coordinator::AnswerPoll(Session& session) {
   if (finished_) {
     answer.finished = true;
     answer.reason = reason_;
-    session.told_end = true;
-    process_told_.notify_all();
+    session.told_end = Clock::now();
     return answer;
   }
   if (round_ == nullptr) {
@@ -399,7 +401,7 @@ void Coordinator::Leave(const SessionPtr& session) {
   const Lock lock(mutex_);
   roster_.Leave(session);
   round_changed_.notify_all();
-  process_told_.notify_all();
+  process_left_.notify_all();
 }
 
 absl::Status Coordinator::RunRound(const RoundTask& task,
@@ -639,8 +641,10 @@ void Coordinator::Finish(const std::string& reason, Clock::duration patience) {
   finished_ = true;
   reason_ = reason;
   roster_.WakeAll();
-  process_told_.wait_for(lock, patience,
-                         [this] { return roster_.AllKnowTheEnd(); });
+  const Clock::time_point until = Clock::now() + patience;
+  while (!roster_.AllKnowTheEnd() && Clock::now() < until) {
+    process_left_.wait_until(lock, std::min(until, Clock::now() + kEndPeriod));
+  }
 }
 
 }  // namespace fedlb::thrift

@@ -157,7 +157,7 @@ class Coordinator {
   mutable std::mutex mutex_;
   std::condition_variable round_changed_;  // for the round loop
   std::condition_variable place_free_;     // for uploads
-  std::condition_variable process_told_;   // for Finish
+  std::condition_variable process_left_;   // for Finish
   Roster roster_;
   RoundTimes times_;
   std::unique_ptr<OpenRound> round_;

@@ -15,6 +15,10 @@ constexpr int kMissedHeartbeats = 3;
 // Who has said nothing for so long is not waited for at the end.
 constexpr double kQuietHeartbeats = 1.5;
 
+// How long the answer to a poll may be on its way. A process whose answer meets
+// a closed connection would look for its server for minutes.
+constexpr double kTellingSeconds = 2;
+
 }  // namespace
 
 absl::Status Session::Check() const {
@@ -78,7 +82,6 @@ SessionPtr Roster::Join(const std::string& process,
 
 void Roster::Leave(const SessionPtr& session) {
   session->superseded = true;
-  session->told_end = true;
   // Without the grace of those who fell silent.
   for (const int64_t client : session->clients) {
     const auto owner = session_of_.find(client);
@@ -139,7 +142,9 @@ bool Roster::AllKnowTheEnd() const {
   return std::all_of(
       sessions_.begin(), sessions_.end(), [&](const auto& entry) {
         const Session& session = *entry.second;
-        return session.told_end || session.superseded ||
+        return session.superseded ||
+               (session.told_end.has_value() &&
+                now - *session.told_end > Seconds(kTellingSeconds)) ||
                (session.calls == 0 &&
                 now - session.last_seen >
                     Seconds(kQuietHeartbeats * heartbeat_seconds_));

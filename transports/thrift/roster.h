@@ -33,7 +33,7 @@ struct Session {
   Clock::time_point last_seen;
   int calls = 0;  // under way
   bool superseded = false;
-  bool told_end = false;
+  std::optional<Clock::time_point> told_end;  // of the run, in a poll
 };
 using SessionPtr = std::shared_ptr<Session>;
 
@@ -77,7 +77,8 @@ class Roster {
   void Wake(int64_t client);
   void WakeAll();
 
-  // Every process that is there knows that the run is over.
+  // Every process that is there knows that the run is over: it has left since
+  // it was told, or has had time to read what it was told.
   bool AllKnowTheEnd() const;
 
  private:
