@@ -29,10 +29,8 @@ if shutil.which("thrift") is None:
 import numpy as np
 
 FEDLB = sys.argv[1]
-CLIENT = pathlib.Path(sys.argv[2]) / "configs/clients/python/fedlb_client.py"
-sys.dont_write_bytecode = True
-sys.path.insert(0, str(CLIENT.parent))
-from fedlb_link import read_safetensors, write_safetensors
+SOURCE = pathlib.Path(sys.argv[2])
+CLIENT = SOURCE / "configs/clients/python/fedlb_client.py"
 
 CLASSES = 3
 TIMEOUT = 100
@@ -42,6 +40,26 @@ RANDOM = np.random.default_rng(1)
 def sets(**settings):
     return [word for key, value in settings.items()
             for word in ("--set", f"{key.replace('__', '.')}={value}")]
+
+
+def read_safetensors(data):
+    """The arrays of a file of numbers with 32 bits, by name."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    entries = json.loads(data[8:start])
+    entries.pop("__metadata__", None)
+    return {name: np.ndarray(entry["shape"], "<f4", data,
+                             start + entry["data_offsets"][0])
+            for name, entry in entries.items()}
+
+
+def write_safetensors(arrays):
+    entries, body = {}, b""
+    for name, array in arrays.items():
+        entries[name] = {"dtype": "F32", "shape": array.shape,
+                         "data_offsets": [len(body), len(body) + array.nbytes]}
+        body += array.tobytes()
+    text = json.dumps(entries).encode()
+    return len(text).to_bytes(8, "little") + text + body
 
 
 def examples(count, features):
@@ -117,7 +135,7 @@ class Federation:
 
     def weights(self):
         file = self.run_folder / "weights.safetensors"
-        _, arrays = read_safetensors(file.read_bytes())
+        arrays = read_safetensors(file.read_bytes())
         return arrays["fc.weight"], arrays["fc.bias"]
 
 
@@ -194,15 +212,16 @@ def same_as_numpy(stack, name, steps, **settings):
     data = [examples(count, features) for count in (11, 32)]
     folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
     (folder / "init.safetensors").write_bytes(write_safetensors(
-        {}, dict(zip(("fc.weight", "fc.bias"), before))))
+        dict(zip(("fc.weight", "fc.bias"), before))))
     (folder / "tokens").write_text(f"1 {'b' * 20}\n0 {'a' * 20}\n")
     federation = Federation(
         stack, name, features, rounds=1, optimizer__lr=lr,
         batch_policy__batch_size=1000, model__init=folder / "init.safetensors",
         transport__token_file=folder / "tokens", **settings)
     for client, (x, y) in enumerate(data):
-        federation.start_python(client, x, y,
-                                "--token-file", folder / "tokens")
+        token_file = folder / f"token-{client}"
+        token_file.write_text("ab"[client] * 20 + "\n")
+        federation.start_python(client, x, y, "--token-file", token_file)
     federation.wait()
 
     total = sum(len(y) for _, y in data)
@@ -228,7 +247,7 @@ def refused(stack):
     nowhere = f"unix:{federation.folder}/nothing"
     for client, address, patience, reason in (
             (2, federation.address, TIMEOUT, "has the clients 0 to 1"),
-            (0, nowhere, 0.1, "Is the server running"),
+            (0, nowhere, 0.1, "Check the server"),
             (0, federation.address, TIMEOUT, "examples of 3 numbers")):
         process = federation.start_python(
             client, *examples(5, 3), "--reconnect-seconds", patience,
@@ -243,8 +262,11 @@ def refused(stack):
 
 def main():
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # SOURCE_DIR stays as it is
     with contextlib.ExitStack() as stack:
+        bindings = stack.enter_context(tempfile.TemporaryDirectory())
+        subprocess.run(["thrift", "--gen", "py", "-out", bindings,
+                        SOURCE / "transports/thrift/fedlb.thrift"], check=True)
+        os.environ["PYTHONPATH"] = bindings
         beside_cpp(stack)
         same_as_numpy(stack, "gradient", 1, sync_policy__name="bsp")
         same_as_numpy(stack, "local-steps", 4, sync_policy__name="fedavg",
