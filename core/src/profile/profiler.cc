@@ -214,10 +214,16 @@ absl::Status Profiler::Climb() {
     if (next == limit_) {
       return absl::OkStatus();
     }
+    const int64_t before = next;
     if (next < last_timed) {
       next = std::min(kTimeGrowth * next, last_timed);
     } else {
       next = std::min((next == 1 ? 2 : kMemoryGrowth) * next, limit_);
+    }
+    // Where activations stop growing.
+    const int64_t micro = federation_.config.batch_use.micro_batch_size;
+    if (before < micro && micro < next) {
+      next = micro;
     }
   }
   return absl::OkStatus();
