@@ -1,11 +1,13 @@
 #include "thrift/framing.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <thrift/TOutput.h>
+#include <thrift/transport/TSSLSocket.h>
 
 #include <algorithm>
 #include <array>
@@ -23,6 +25,8 @@ using apache::thrift::TConfiguration;
 using apache::thrift::protocol::TBinaryProtocolT;
 using apache::thrift::protocol::TProtocol;
 using apache::thrift::transport::TFramedTransport;
+using apache::thrift::transport::TSocket;
+using apache::thrift::transport::TSSLSocket;
 using apache::thrift::transport::TTransport;
 using apache::thrift::transport::TTransportException;
 
@@ -47,6 +51,14 @@ constexpr int kMostUnread = 16;
                             "a message that is longer than its frame");
 }
 
+// Null for another transport.
+std::shared_ptr<TSocket> PlainSocket(
+    const std::shared_ptr<TTransport>& transport) {
+  return std::dynamic_pointer_cast<TSSLSocket>(transport) == nullptr
+             ? std::dynamic_pointer_cast<TSocket>(transport)
+             : nullptr;
+}
+
 }  // namespace
 
 GuardedFramedTransport::GuardedFramedTransport(
@@ -58,7 +70,8 @@ GuardedFramedTransport::GuardedFramedTransport(
                            kMaxFrameBytes, kMaxFrameBytes, kRecursionLimit)),
       traffic_(std::move(traffic)),
       fd_(fd),
-      times_(times) {
+      times_(times),
+      plain_socket_(PlainSocket(transport_)) {
   rBuf_.reset(new uint8_t[kBufferBytes]);
   setReadBuffer(rBuf_.get(), 0);
   if (watch != nullptr) {
@@ -221,18 +234,58 @@ void GuardedFramedTransport::flush() {
   wBase_ = wBuf_.get() + kLengthBytes;
   const std::vector<LargeString> large_strings =
       std::exchange(large_strings_, {});
+  std::vector<iovec> parts;
   std::ptrdiff_t written = 0;
+  const auto add = [&parts](const uint8_t* data, size_t size) {
+    parts.push_back({.iov_base = const_cast<uint8_t*>(data), .iov_len = size});
+  };
   for (const LargeString& large : large_strings) {
-    transport_->write(wBuf_.get() + written,
-                      static_cast<uint32_t>(large.at - written));
-    transport_->write(large.data, large.size);
+    add(wBuf_.get() + written, static_cast<size_t>(large.at - written));
+    add(large.data, large.size);
     written = large.at;
   }
-  transport_->write(wBuf_.get() + written,
-                    static_cast<uint32_t>(buffered - written));
+  add(wBuf_.get() + written, static_cast<size_t>(buffered - written));
+  WriteParts(std::move(parts));
   transport_->flush();
   if (IsGuarded()) {
     watched_->ExpectNothing();
+  }
+}
+
+// At once where that is possible: the peer would wake up for every part.
+void GuardedFramedTransport::WriteParts(std::vector<iovec> parts) {
+  if (plain_socket_ == nullptr) {
+    for (const iovec& part : parts) {
+      transport_->write(static_cast<const uint8_t*>(part.iov_base),
+                        static_cast<uint32_t>(part.iov_len));
+    }
+    return;
+  }
+  msghdr message = {};
+  message.msg_iov = parts.data();
+  message.msg_iovlen = parts.size();
+  while (message.msg_iovlen > 0) {
+    const ssize_t sent =
+        sendmsg(plain_socket_->getSocketFD(), &message, MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) {
+      continue;
+    }
+    if (sent < 0) {
+      throw TTransportException(errno == EAGAIN ? TTransportException::TIMED_OUT
+                                                : TTransportException::NOT_OPEN,
+                                "sending a frame", errno);
+    }
+    auto left = static_cast<size_t>(sent);
+    while (message.msg_iovlen > 0 && left >= message.msg_iov->iov_len) {
+      left -= message.msg_iov->iov_len;
+      ++message.msg_iov;
+      --message.msg_iovlen;
+    }
+    if (message.msg_iovlen > 0) {
+      message.msg_iov->iov_base =
+          static_cast<uint8_t*>(message.msg_iov->iov_base) + left;
+      message.msg_iov->iov_len -= left;
+    }
   }
 }
 

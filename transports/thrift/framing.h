@@ -14,10 +14,12 @@
 #include <utility>
 #include <vector>
 
+#include <sys/uio.h>
 #include <thrift/TConfiguration.h>
 #include <thrift/TProcessor.h>
 #include <thrift/protocol/TBinaryProtocol.h>
 #include <thrift/transport/TBufferTransports.h>
+#include <thrift/transport/TSocket.h>
 
 #include "thrift/connection_watch.h"
 
@@ -100,6 +102,7 @@ class GuardedFramedTransport final
   uint32_t ReadUnread(uint8_t* to, uint32_t size);
   uint32_t Buffered() const { return static_cast<uint32_t>(rBound_ - rBase_); }
   void FillBuffer(uint32_t size);
+  void WriteParts(std::vector<iovec> parts);
   void LetPeerListen() const;
 
   const std::shared_ptr<WireTraffic> traffic_;
@@ -110,6 +113,8 @@ class GuardedFramedTransport final
   bool in_frame_ = false;
   uint32_t unread_ = 0;  // bytes of the frame that are not in the read buffer
   std::vector<LargeString> large_strings_;
+  // Null with TLS.
+  const std::shared_ptr<apache::thrift::transport::TSocket> plain_socket_;
   std::function<void(const std::string&)> on_refusal_;
 };
 

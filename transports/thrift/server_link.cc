@@ -61,6 +61,8 @@ constexpr int kCutShortInARow = 5;
 
 // More than a bad connection explains.
 constexpr int kDamagedInARow = 20;
+// An update that is too large indeed is so every time, and the user waits.
+constexpr int kTooLargeInARow = 3;
 
 std::string RandomName() {
   std::random_device random;
@@ -269,13 +271,15 @@ absl::Status ServerLink::Make(const Call& call) {
     const std::optional<Refused> code = CodeOf(outcome.status);
     if (code == Refused::kTaskClosed || code == Refused::kSuperseded ||
         code == Refused::kOutOfOrder || code == Refused::kCorrupt ||
-        code == Refused::kMalformed || code == Refused::kTooLarge) {
+        code == Refused::kMalformed) {
       return outcome.status;
     }
     if (code.has_value() && !IsRetryable(*code)) {
       // A server that has let these clients in does not refuse them later: a
       // call was damaged on its way.
-      if (!was_connected_ || ++damaged >= kDamagedInARow) {
+      const int most =
+          code == Refused::kTooLarge ? kTooLargeInARow : kDamagedInARow;
+      if (!was_connected_ || ++damaged >= most) {
         return outcome.status;
       }
       Disconnect();

@@ -147,4 +147,4 @@ while True:
     if not again or waited > options.reconnect_seconds:
         sys.exit(f"{options.connect}: {problem}. Check the server and these options.")
     print(f"{options.connect}: {problem}; trying again", file=sys.stderr)
-    time.sleep(np.random.uniform(0, min(max(waited / 4, 0.4), 10)))  # not all at once
+    time.sleep(np.random.uniform(0, min(max(waited / 4, 0.4), 5)))  # not all at once
