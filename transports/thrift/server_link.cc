@@ -412,6 +412,7 @@ absl::Status ServerLink::Send(int64_t client, int64_t task,
   upload.__set_identity(ChecksumOf(kChecksum, update.substr(0, kChunkBytes)));
   return MakeAgain([&](wire::FederationClient& server) {
     auto offset = static_cast<size_t>(server.beginUpload(upload));
+    bool is_announced = false;
     {
       Pipeline pipeline(*this);
       wire::Chunk chunk;
@@ -426,12 +427,19 @@ absl::Status ServerLink::Send(int64_t client, int64_t task,
           pipeline.Sent();
           offset += chunk.data.size();
         } else {
+          // The end is announced before the last chunks are answered.
+          if (offset == update.size() && !std::exchange(is_announced, true)) {
+            server.send_commit(client, task);
+          }
           server.recv_putChunk();
           pipeline.Received();
         }
       }
     }
-    server.commit(client, task);
+    if (!is_announced) {
+      server.send_commit(client, task);
+    }
+    server.recv_commit();
   });
 }
 
