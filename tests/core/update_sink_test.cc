@@ -9,7 +9,7 @@
 #include <ATen/ops/full.h>
 
 #include "absl/time/clock.h"
-#include "core/sink_testing.h"
+#include "conformance/sink_testing.h"
 #include "fedlb/status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

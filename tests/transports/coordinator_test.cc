@@ -15,7 +15,7 @@
 #include <ATen/ops/full.h>
 
 #include "absl/strings/str_cat.h"
-#include "core/sink_testing.h"
+#include "conformance/sink_testing.h"
 #include "core/storage_testing.h"
 #include "fedlb/status.h"
 #include "gmock/gmock.h"

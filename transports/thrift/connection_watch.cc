@@ -4,10 +4,10 @@
 
 #include <utility>
 
+#include "thrift/clock.h"
+
 namespace fedlb::thrift {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kPeriod(200);
 

@@ -116,9 +116,6 @@ bool GuardedFramedTransport::ReadGuarded() {
     return false;
   }
   traffic_->received += Buffered() + unread_ + kLengthBytes;
-  if (IsGuarded() && unread_ == 0) {
-    watched_->ExpectNothing();
-  }
   return true;
 }
 

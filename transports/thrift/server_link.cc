@@ -307,10 +307,11 @@ absl::Status ServerLink::Make(const Call& call) {
     if (!Pause(jittered)) {
       return InterruptedError("stopped while waiting for the server");
     }
-    const double heartbeat = welcome_.heartbeatMillis / 1000.0;
-    pause =
-        std::min(2 * pause, was_connected_ ? std::min(heartbeat, kLongestPause)
-                                           : kLongestPause);
+    const double longest =
+        was_connected_
+            ? std::min(welcome_.heartbeatMillis / 1000.0, kLongestPause)
+            : kLongestPause;
+    pause = std::min(2 * pause, longest);
   }
 }
 
@@ -392,7 +393,7 @@ absl::StatusOr<RoundTask> ServerLink::Fetch(const wire::Notice& notice) {
       pipeline.Received();
       bytes.append(chunk.data);
     }
-    // Its own digests show a chunk of another place.
+    // Its own digests show chunks of a server before and after its fall.
     decoded = DecodeTask(bytes);
     if (absl::IsDataLoss(decoded.status())) {
       bytes.clear();
@@ -412,32 +413,29 @@ absl::Status ServerLink::Send(int64_t client, int64_t task,
   upload.__set_identity(ChecksumOf(kChecksum, update.substr(0, kChunkBytes)));
   return MakeAgain([&](wire::FederationClient& server) {
     auto offset = static_cast<size_t>(server.beginUpload(upload));
-    bool is_announced = false;
-    {
-      Pipeline pipeline(*this);
-      wire::Chunk chunk;
-      while (offset < update.size() || !pipeline.is_empty()) {
-        if (offset < update.size() && !pipeline.is_full()) {
-          const absl::string_view piece = update.substr(offset, kChunkBytes);
-          chunk.data.assign(piece.data(), piece.size());
-          const auto place = static_cast<int64_t>(offset);
-          chunk.checksum =
-              ChunkChecksum(kChecksum, {client, task, place}, chunk.data);
-          server.send_putChunk(client, task, place, chunk);
-          pipeline.Sent();
-          offset += chunk.data.size();
-        } else {
-          // The end is announced before the last chunks are answered.
-          if (offset == update.size() && !std::exchange(is_announced, true)) {
-            server.send_commit(client, task);
-          }
-          server.recv_putChunk();
-          pipeline.Received();
-        }
+    Pipeline pipeline(*this);
+    const auto receive = [&] {
+      server.recv_putChunk();
+      pipeline.Received();
+    };
+    wire::Chunk chunk;
+    while (offset < update.size()) {
+      if (pipeline.is_full()) {
+        receive();
       }
+      const absl::string_view piece = update.substr(offset, kChunkBytes);
+      const auto place = static_cast<int64_t>(offset);
+      chunk.data.assign(piece.data(), piece.size());
+      chunk.checksum =
+          ChunkChecksum(kChecksum, {client, task, place}, chunk.data);
+      server.send_putChunk(client, task, place, chunk);
+      pipeline.Sent();
+      offset += piece.size();
     }
-    if (!is_announced) {
-      server.send_commit(client, task);
+    // The end is announced before the last chunks are answered.
+    server.send_commit(client, task);
+    while (!pipeline.is_empty()) {
+      receive();
     }
     server.recv_commit();
   });

@@ -15,12 +15,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "conformance/sink_testing.h"
 #include "conformance/suite.h"
-#include "fedlb/aggregator.h"
 #include "fedlb/client_host.h"
-#include "fedlb/compressor.h"
 #include "fedlb/update_sink.h"
-#include "fedlb/weighted_mean.h"
 
 namespace fedlb::conformance {
 namespace {
@@ -120,32 +118,6 @@ absl::StatusOr<Update> Worker::Run(const RoundTask& task,
   return Answer(task, assignment);
 }
 
-class NoCompression final : public Compressor {
- public:
-  absl::Status Compress(Update&, ComponentState&) const override {
-    return absl::OkStatus();
-  }
-  absl::Status Decompress(const TensorLayout&, Update&) const override {
-    return absl::OkStatus();
-  }
-  int64_t BytesPerClient(const TensorLayout&) const override { return 0; }
-};
-
-class MeanOfExamples final : public Aggregator {
- private:
-  absl::Status DoBegin(const TensorLayout& layout) override {
-    mean_.Begin(layout);
-    return absl::OkStatus();
-  }
-  absl::Status DoAdd(const Update& update) override {
-    mean_.Add(update.parameters(), static_cast<double>(update.num_examples));
-    return absl::OkStatus();
-  }
-  absl::StatusOr<TensorList> DoFinish() override { return mean_.Mean(); }
-
-  WeightedMean mean_;
-};
-
 RoundTask MakeTask(int64_t round, const std::vector<int64_t>& shape) {
   RoundTask task;
   task.round = round;
@@ -190,7 +162,7 @@ std::unique_ptr<UpdateSink> MakeSink(
 absl::StatusOr<RoundResult> RunRound(
     Transport& transport, const RoundTask& task,
     const std::vector<ClientAssignment>& cohort) {
-  MeanOfExamples aggregator;
+  RecordingMean aggregator;
   const auto sink = MakeSink(transport, task, cohort, aggregator);
   FEDLB_RETURN_IF_ERROR(
       Annotate(transport.RunRound(task, cohort, *sink), "RunRound"));
@@ -341,7 +313,7 @@ absl::Status CheckCancel(const Suite& suite) {
   FEDLB_ASSIGN_OR_RETURN(const Opened opened, Open(suite));
   const auto cohort = MakeCohort(32);
   const RoundTask task = MakeTask(0, {4, 2});
-  MeanOfExamples aggregator;
+  RecordingMean aggregator;
   const auto sink = MakeSink(*opened.transport, task, cohort, aggregator);
   opened.host->on_run = [&](int64_t client) {
     if (client == cohort[2].client) {

@@ -1,7 +1,7 @@
-// What sinks of updates are tested with.
+// What sinks of updates are tested with, in the suites of plugins and in tests.
 
-#ifndef FEDLB_TESTS_CORE_SINK_TESTING_H_
-#define FEDLB_TESTS_CORE_SINK_TESTING_H_
+#ifndef FEDLB_SRC_CONFORMANCE_SINK_TESTING_H_
+#define FEDLB_SRC_CONFORMANCE_SINK_TESTING_H_
 
 #include <cstdint>
 #include <vector>
@@ -47,4 +47,4 @@ class RecordingMean final : public Aggregator {
 
 }  // namespace fedlb
 
-#endif  // FEDLB_TESTS_CORE_SINK_TESTING_H_
+#endif  // FEDLB_SRC_CONFORMANCE_SINK_TESTING_H_
