@@ -15,6 +15,8 @@
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
 
+#include "page_mapping.h"
+
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #define FEDLB_ASAN 1
@@ -40,47 +42,58 @@ class Pool;
 struct alignas(64) Block {
   Pool* pool;    // the block returns to it, whichever thread frees it
   Block* next;   // in a list of free blocks
-  size_t bytes;  // of the whole block, this header included
+  size_t bytes;  // behind this header
   int64_t charged;
+  int size_index;  // of the largest size that it serves
   MemoryTag tag;
 };
 static_assert(sizeof(Block) == 64);
+static_assert(sizeof(Block) == PageMapping::kOwnerBytes);
 
-// Blocks come in eight sizes per doubling, multiples of 64 bytes: 64, 128, …,
-// 512, 576, …. A rounded-up block wastes an eighth at most, and of that only
-// address space where pages are never touched.
-constexpr int kSizesPerDoubling = 8;
+// Blocks come in 32 sizes per doubling, multiples of 64 bytes: 64, 128, …,
+// 2048, 2112, …, 4096, 4224, …. A tensor may get a block of one of the next
+// kReach sizes, of which it leaves an eighth unused at most.
+constexpr int kSizesPerDoubling = 32;
 constexpr int kNumSizes = 40 * kSizesPerDoubling;
+constexpr int kReach = kSizesPerDoubling / 8;
+// Instead of a size: what is left of a block with pages and serves none.
+constexpr int kRemnant = kNumSizes;
 constexpr size_t kLargestRequest = size_t{1} << 44;
 
-// From here on blocks are mapped one by one, so that giving one back gives the
-// system its pages; smaller ones are malloc's.
-constexpr size_t kMappedBytes = size_t{1} << 20;
-constexpr size_t kHugePageBytes = size_t{1} << 21;
-
-// What is mapped stays within kLargestShare of the most that tensors held, plus
-// kFreeBytes. Blocks of sizes that a step hardly asks for would otherwise pile
-// up over the first tens of steps. Tighter bounds make every step map memory
-// anew: at 1.25 a step of resnet18 took a quarter longer.
-constexpr double kLargestShare = 1.4;
-constexpr int64_t kFreeBytes = int64_t{16} << 20;
-
-int SizeIndex(size_t bytes) {
+constexpr int SizeIndex(size_t bytes) {
   const size_t units = (bytes + 63) / 64;
   if (units <= kSizesPerDoubling) {
     return static_cast<int>(units) - 1;
   }
-  const int shift = std::bit_width(units - 1) - 4;
+  const int shift =
+      std::bit_width(units - 1) - std::bit_width(size_t{kSizesPerDoubling});
   return shift * kSizesPerDoubling + static_cast<int>((units - 1) >> shift);
 }
 
-size_t SizeAt(int index) {
+constexpr size_t SizeAt(int index) {
   if (index < kSizesPerDoubling) {
     return 64 * (static_cast<size_t>(index) + 1);
   }
   const int shift = index / kSizesPerDoubling - 1;
   const size_t unit = index % kSizesPerDoubling + kSizesPerDoubling + 1;
   return 64 * (unit << shift);
+}
+
+// Larger blocks have pages of their own, which a block of another size can be
+// made of; smaller ones are malloc's, header included. With AddressSanitizer
+// all are malloc's.
+constexpr size_t kLargestHeapBlock = size_t{1} << 20;
+
+constexpr bool HasPages(int size_index) {
+  return !FEDLB_ASAN && size_index > SizeIndex(kLargestHeapBlock);
+}
+
+int SizeIndexFor(size_t request) {
+  const int with_header = SizeIndex(request + sizeof(Block));
+  // The header of pages lies before them, so that 2^n bytes waste nothing.
+  return HasPages(with_header)
+             ? std::max(SizeIndex(request), SizeIndex(kLargestHeapBlock) + 1)
+             : with_header;
 }
 
 // A sum that many threads change, and the largest value it ever had.
@@ -128,50 +141,38 @@ std::array<PeakCounter, kNumMemoryTags> by_tag;
 std::atomic<int64_t> reserved{0};
 std::atomic<int64_t> memory_limit{kNoLimit};
 
-void* MapAligned(size_t bytes) {
-  // Huge pages want an aligned start; the ends of a larger mapping are cut.
-  const size_t mapped = bytes + kHugePageBytes;
-  void* map = mmap(nullptr, mapped, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (map == MAP_FAILED) {
-    return nullptr;
-  }
-  char* const begin = static_cast<char*>(map);
-  const auto address = reinterpret_cast<uintptr_t>(map);
-  const size_t head =
-      (kHugePageBytes - address % kHugePageBytes) % kHugePageBytes;
-  const size_t tail = kHugePageBytes - head;
-  if (head > 0) {
-    munmap(begin, head);
-  }
-  if (tail > 0) {
-    munmap(begin + head + bytes, tail);
-  }
-  if (bytes >= kHugePageBytes) {
-    // Only advice: without huge pages the block works too.
-    static_cast<void>(madvise(begin + head, bytes, MADV_HUGEPAGE));
-  }
-  return begin + head;
+// What may be taken from the system beyond the most that tensors held: with
+// nothing, a small model's step would move pages at every turn.
+constexpr int64_t kFreeBytes = int64_t{4} << 20;
+
+int64_t AllowedBytes() {
+  return std::min(memory_limit.load(std::memory_order_relaxed),
+                  total.peak() + kFreeBytes);
+}
+
+Block* MakeBlock(void* header, size_t bytes, int size_index) {
+  Block* const block = new (header) Block{};
+  block->bytes = bytes;
+  block->size_index = size_index;
+  return block;
 }
 
 // Null if the system has no memory.
-Block* TakeFromSystem(size_t bytes) {
-  const bool mapped = !FEDLB_ASAN && bytes >= kMappedBytes;
-  void* memory = mapped ? MapAligned(bytes) : std::aligned_alloc(64, bytes);
+Block* TakeFromHeap(int size_index) {
+  void* const memory = std::aligned_alloc(64, SizeAt(size_index));
   if (memory == nullptr) {
     return nullptr;
   }
+  const size_t bytes = SizeAt(size_index) - sizeof(Block);
   reserved.fetch_add(static_cast<int64_t>(bytes), std::memory_order_relaxed);
-  Block* block = new (memory) Block{};
-  block->bytes = bytes;
-  return block;
+  return MakeBlock(memory, bytes, size_index);
 }
 
 void GiveToSystem(Block* block) {
   reserved.fetch_sub(static_cast<int64_t>(block->bytes),
                      std::memory_order_relaxed);
-  if (!FEDLB_ASAN && block->bytes >= kMappedBytes) {
-    munmap(block, block->bytes);
+  if (HasPages(block->size_index)) {
+    PageMapping::Destroy(PageMapping::Of(block + 1));
   } else {
     std::free(block);
   }
@@ -192,42 +193,32 @@ void GiveAllToSystem(Block* list) {
 // a shared Abseil that was built without it.
 class Pool {
  public:
-  // The smallest free block that is not much too large, or null. In that case
-  // `*spare` is a list of blocks that the caller gives back: smaller ones,
-  // about as many bytes as the new block will have, so that the pool follows a
-  // batch size that grows and does not keep the blocks of every size it ever
-  // saw; and the largest ones where too much would be mapped.
-  Block* Take(int index, Block** spare) {
-    const bool large = SizeAt(index) >= kMappedBytes;
-    // A short last batch uses the blocks of a full one down to a quarter. Small
-    // blocks are kept for their own size: they may be long-lived.
-    const int reach = large ? 2 * kSizesPerDoubling : 2;
-    const int end = std::min(index + reach + 1, kNumSizes);
+  // A free block of that size or hardly larger; null if there is none.
+  Block* Take(int size_index) {
+    const int end = std::min(size_index + kReach + 1, kNumSizes);
     const std::lock_guard<std::mutex> lock(mutex_);
-    const int found = NextUsed(index, end);
-    if (found < end) {
-      return Pop(found);
+    const int found = NextUsed(size_index, end);
+    return found < end ? Pop(found) : nullptr;
+  }
+
+  // A free block whose pages one of that size can be made of: a remnant, else
+  // the smallest of those as large, else the largest; null if there is none.
+  Block* TakeForPages(int size_index) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (free_[kRemnant] != nullptr) {
+      return Pop(kRemnant);
     }
-    if (large) {
-      *spare = nullptr;
-      const size_t bytes = SizeAt(index);
-      const size_t popped = PopMapped(index - 1, bytes, spare);
-      const auto allowed =
-          static_cast<int64_t>(kLargestShare *
-                               static_cast<double>(total.peak())) +
-          kFreeBytes;
-      const int64_t excess = reserved.load(std::memory_order_relaxed) +
-                             static_cast<int64_t>(bytes) -
-                             static_cast<int64_t>(popped) - allowed;
-      if (excess > 0) {
-        PopMapped(kNumSizes - 1, static_cast<size_t>(excess), spare);
-      }
+    int found = NextUsed(size_index, kNumSizes);
+    if (found == kNumSizes) {
+      do {
+        --found;
+      } while (HasPages(found) && free_[found] == nullptr);
     }
-    return nullptr;
+    return HasPages(found) ? Pop(found) : nullptr;
   }
 
   void Put(Block* block) {
-    const int index = SizeIndex(block->bytes);
+    const int index = block->size_index;
     const std::lock_guard<std::mutex> lock(mutex_);
     block->next = free_[index];
     free_[index] = block;
@@ -238,8 +229,8 @@ class Pool {
   Block* PopAll() {
     const std::lock_guard<std::mutex> lock(mutex_);
     Block* list = nullptr;
-    for (int i = NextUsed(0, kNumSizes); i < kNumSizes;
-         i = NextUsed(i, kNumSizes)) {
+    for (int i = NextUsed(0, kRemnant + 1); i <= kRemnant;
+         i = NextUsed(i, kRemnant + 1)) {
       Block* const block = Pop(i);
       block->next = list;
       list = block;
@@ -268,24 +259,9 @@ class Pool {
     return block;
   }
 
-  // Moves mapped blocks to the list, the largest first, from size `index` down
-  // until they are `wanted` bytes; returns how many bytes they are.
-  size_t PopMapped(int index, size_t wanted, Block** list) {
-    size_t bytes = 0;
-    for (int i = index; SizeAt(i) >= kMappedBytes; --i) {
-      while (free_[i] != nullptr && bytes < wanted) {
-        Block* const block = Pop(i);
-        bytes += block->bytes;
-        block->next = *list;
-        *list = block;
-      }
-    }
-    return bytes;
-  }
-
   std::mutex mutex_;
-  std::array<Block*, kNumSizes> free_{};
-  std::array<uint64_t, (kNumSizes + 63) / 64> used_{};
+  std::array<Block*, kRemnant + 1> free_{};
+  std::array<uint64_t, kRemnant / 64 + 1> used_{};
 };
 
 // All pools there ever were. A pool outlives its thread, since blocks may, and
@@ -308,6 +284,18 @@ class PoolRegistry {
   void Return(Pool* pool) {
     const std::lock_guard<std::mutex> lock(mutex_);
     idle_.push_back(pool);
+  }
+
+  // As the pool's own, which is asked first.
+  Block* TakeForPages(int size_index, Pool& own) {
+    Block* block = own.TakeForPages(size_index);
+    if (block == nullptr) {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      for (size_t i = 0; i < pools_.size() && block == nullptr; ++i) {
+        block = pools_[i]->TakeForPages(size_index);
+      }
+    }
+    return block;
   }
 
   void GiveBackFreeBlocks() {
@@ -347,30 +335,84 @@ Pool& ThreadPool() {
   return *thread_pool;
 }
 
+// What TakePages left of a free block.
+void PutRest(Block* block) {
+  if (block->bytes == 0) {
+    GiveToSystem(block);
+    return;
+  }
+  // The largest size that is not larger.
+  const int size_index = SizeIndex(block->bytes + 1) - 1;
+  block->size_index = HasPages(size_index) ? size_index : kRemnant;
+  block->pool->Put(block);
+}
+
+// A block with new pages or, where those would be more than is allowed, with
+// those of free blocks. Null if the system has no memory.
+Block* TakeWithPages(int size_index, Pool& pool) {
+  const size_t bytes = SizeAt(size_index);
+  PageMapping* const mapping = PageMapping::Create(bytes);
+  if (mapping == nullptr) {
+    return nullptr;
+  }
+  const int64_t before = reserved.fetch_add(static_cast<int64_t>(bytes),
+                                            std::memory_order_relaxed);
+  size_t wanted =
+      before + static_cast<int64_t>(bytes) > AllowedBytes() ? bytes : 0;
+  while (wanted > 0) {
+    Block* const source = Registry().TakeForPages(size_index, pool);
+    if (source == nullptr) {
+      break;
+    }
+    const size_t taken =
+        mapping->TakePages(*PageMapping::Of(source + 1), wanted);
+    reserved.fetch_sub(static_cast<int64_t>(taken), std::memory_order_relaxed);
+    source->bytes -= taken;
+    PutRest(source);
+    wanted = taken > 0 ? wanted - taken : 0;
+  }
+  if (mapping->bytes() < bytes) {
+    reserved.fetch_sub(static_cast<int64_t>(bytes), std::memory_order_relaxed);
+    PageMapping::Destroy(mapping);
+    return nullptr;
+  }
+  void* const header = static_cast<Block*>(mapping->data()) - 1;
+  return MakeBlock(header, bytes, size_index);
+}
+
+// Null if the system has no memory.
+Block* TakeFromSystem(int size_index, Pool& pool) {
+  if (HasPages(size_index)) {
+    Block* const block = TakeWithPages(size_index, pool);
+    if (reserved.load(std::memory_order_relaxed) >
+        memory_limit.load(std::memory_order_relaxed)) {
+      Registry().GiveBackFreeBlocks();
+    }
+    return block;
+  }
+  if (static_cast<int64_t>(SizeAt(size_index)) >
+      memory_limit.load(std::memory_order_relaxed) -
+          reserved.load(std::memory_order_relaxed)) {
+    Registry().GiveBackFreeBlocks();
+  }
+  return TakeFromHeap(size_index);
+}
+
 // A block of the pool or of the system; null if there is none.
 Block* TakeBlock(size_t request) {
-  const int index = SizeIndex(request + sizeof(Block));
-  const size_t bytes = SizeAt(index);
+  const int size_index = SizeIndexFor(request);
   Pool& pool = ThreadPool();
-  Block* spare = nullptr;
-  Block* block = pool.Take(index, &spare);
+  Block* block = pool.Take(size_index);
   if (block == nullptr) {
-    GiveAllToSystem(spare);
-    if (static_cast<int64_t>(bytes) >
-        memory_limit.load(std::memory_order_relaxed) -
-            reserved.load(std::memory_order_relaxed)) {
-      Registry().GiveBackFreeBlocks();
-    }
-    block = TakeFromSystem(bytes);
-    if (block == nullptr) {
-      Registry().GiveBackFreeBlocks();
-      block = TakeFromSystem(bytes);
-    }
-    if (block == nullptr) {
-      return nullptr;
-    }
+    block = TakeFromSystem(size_index, pool);
   }
-  block->pool = &pool;
+  if (block == nullptr) {
+    Registry().GiveBackFreeBlocks();
+    block = TakeFromSystem(size_index, pool);
+  }
+  if (block != nullptr) {
+    block->pool = &pool;
+  }
   return block;
 }
 
@@ -408,8 +450,7 @@ void* Allocate(size_t request) {
   block->tag = current_tag;
   by_tag[static_cast<size_t>(block->tag)].Add(charged);
   char* const data = reinterpret_cast<char*>(block + 1);
-  ASAN_POISON_MEMORY_REGION(data + request,
-                            block->bytes - sizeof(Block) - request);
+  ASAN_POISON_MEMORY_REGION(data + request, block->bytes - request);
   ASAN_POISON_MEMORY_REGION(block, sizeof(Block));
   return data;
 }
@@ -519,12 +560,14 @@ void SetMemoryLimit(int64_t bytes) {
 
 void ExpectFilling(const void* data, size_t bytes) {
   const auto begin = reinterpret_cast<uintptr_t>(data);
-  const uintptr_t first =
-      (begin + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes;
-  const uintptr_t last = (begin + bytes) / kHugePageBytes * kHugePageBytes;
+  const uintptr_t first = (begin + PageMapping::kLargePageBytes - 1) /
+                          PageMapping::kLargePageBytes *
+                          PageMapping::kLargePageBytes;
+  const uintptr_t last = (begin + bytes) / PageMapping::kLargePageBytes *
+                         PageMapping::kLargePageBytes;
   if (first < last) {
-    static_cast<void>(madvise(reinterpret_cast<void*>(first), last - first,
-                              MADV_HUGEPAGE));
+    static_cast<void>(
+        madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE));
   }
 }
 

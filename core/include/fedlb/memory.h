@@ -50,7 +50,7 @@ struct MemoryStats {
   std::array<int64_t, kNumMemoryTags> peak{};  // each tag's own peak
   int64_t current_total = 0;
   int64_t peak_total = 0;
-  // Bytes taken from the system, cached blocks included.
+  // Bytes of blocks taken from the system, free ones included.
   int64_t reserved = 0;
 };
 

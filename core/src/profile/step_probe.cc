@@ -115,13 +115,7 @@ absl::StatusOr<ScalarMap> StepProbe::RunSteps(int64_t batch_size,
 
 absl::StatusOr<ProfilePoint> StepProbe::MeasureMemory(int64_t batch_size) {
   Federation& f = federation_;
-  // Where parameters rule, tensors' free memory is kept, as a run keeps it:
-  // their blocks, cut anew, fit otherwise. Where activations rule, it is given
-  // back: it is that of other batch sizes.
-  if (activations_per_example_ * static_cast<double>(batch_size) >
-      static_cast<double>(resident_bytes_)) {
-    ReleaseCachedMemory();
-  }
+  ReleaseCachedMemory();
   TrimHeap();  // of what other batch sizes left
   ResetPeakResident();
   ResetPeakMemory();
@@ -130,10 +124,6 @@ absl::StatusOr<ProfilePoint> StepProbe::MeasureMemory(int64_t batch_size) {
   // that the second is the first with all of it in memory.
   FEDLB_RETURN_IF_ERROR(RunSteps(batch_size, 2).status());
   const MemoryStats memory = GetMemoryStats();
-  activations_per_example_ =
-      static_cast<double>(
-          memory.peak[static_cast<size_t>(MemoryTag::kActivations)]) /
-      static_cast<double>(batch_size);
   of_other_workers_ =
       (std::min(f.transport->concurrency(), f.config.cohort_size()) - 1) *
       std::max<int64_t>(0, memory.peak_total - before);

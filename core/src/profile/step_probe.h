@@ -62,7 +62,6 @@ class StepProbe {
   int64_t resident_bytes_ = 0;
   int64_t evaluation_bytes_ = 0;
   int64_t steps_run_ = 0;
-  double activations_per_example_ = 0;  // bytes, in the newest measurement
   // What the workers that were idle in MeasureMemory would have held.
   int64_t of_other_workers_ = 0;
 };
