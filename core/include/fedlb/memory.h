@@ -69,9 +69,12 @@ class FEDLB_API MemoryLimitExceeded : public std::bad_alloc {
 // Makes this the allocator of all CPU tensors from now on; later calls do
 // nothing. LibTorch's functions and oneDNN's scratch memory come through it
 // too. Blocks that are freed stay with the pool of the thread that took them
-// and are reused by it, so that a training step takes no page faults. Call it
-// before other threads run; tensors made earlier stay valid. Built with
-// AddressSanitizer nothing is cached, so that a use after free is seen.
+// and are reused by it, so that a training step takes no page faults. What is
+// taken from the system stays within the most that tensors held at once and a
+// few MiB: beyond that, a large block is made of the pages of free blocks of
+// other sizes, which move without a copy. Call it before other threads run;
+// tensors made earlier stay valid. Built with AddressSanitizer nothing is
+// cached, so that a use after free is seen.
 FEDLB_API void InstallCachingAllocator();
 
 // All threads together. Thread-safe.
@@ -83,9 +86,9 @@ FEDLB_API void ResetPeakMemory();
 // given back before they would lift `reserved` over the limit.
 FEDLB_API void SetMemoryLimit(int64_t bytes);
 
-// For a large buffer beside the tensors that is about to be filled for the first
-// time: asks the system for large pages, of which it then clears and maps one
-// where it would 512 small ones. Nothing changes for small buffers.
+// For a large buffer beside the tensors that is about to be filled for the
+// first time: asks the system for large pages, of which it then clears and maps
+// one where it would 512 small ones. Nothing changes for small buffers.
 FEDLB_API void ExpectFilling(const void* data, size_t bytes);
 
 // Gives cached blocks back to the system.
