@@ -139,6 +139,21 @@ TEST(BatchSplitTest, MemoryPushesExamplesToTheOthers) {
             Failure::kOutOfMemory);
 }
 
+// A disturbed measurement of one example, as 2, 4, ... were on their own.
+TEST(BatchSplitTest, ASlowSmallBatchPushesNobodyToALargerOne) {
+  std::vector<DeviceProfile> devices = {Device(1e-3, 1e-5), Device(1e-3, 2e-5),
+                                        Device(1e-3, 4e-5)};
+  const auto calm = SplitBatch(devices, 96);
+  for (DeviceProfile& device : devices) {
+    device.points[0].step_seconds = 0.1;
+  }
+  const auto split = SplitBatch(devices, 96);
+  ASSERT_TRUE(calm.ok() && split.ok()) << split.status();
+  EXPECT_LE(split->step_seconds, split->equal_step_seconds);
+  EXPECT_NEAR(split->step_seconds, calm->step_seconds,
+              0.01 * calm->step_seconds);
+}
+
 TEST(BatchSplitTest, RefusesWhatDoesNotBelongTogether) {
   std::vector<DeviceProfile> devices = {Device(0, 1e-4), Device(0, 2e-4)};
   EXPECT_EQ(FailureOf(SplitBatch(devices, 1).status()), Failure::kUsage);
