@@ -139,13 +139,15 @@ TEST(BatchSplitTest, MemoryPushesExamplesToTheOthers) {
             Failure::kOutOfMemory);
 }
 
-// A disturbed measurement of one example, as 2, 4, ... were on their own.
+// The first measurements were disturbed, less and less.
 TEST(BatchSplitTest, ASlowSmallBatchPushesNobodyToALargerOne) {
-  std::vector<DeviceProfile> devices = {Device(1e-3, 1e-5), Device(1e-3, 2e-5),
-                                        Device(1e-3, 4e-5)};
+  std::vector<DeviceProfile> devices = {Device(1e-3, 1e-7), Device(2e-3, 2e-7),
+                                        Device(4e-3, 4e-7)};
   const auto calm = SplitBatch(devices, 96);
   for (DeviceProfile& device : devices) {
-    device.points[0].step_seconds = 0.1;
+    for (size_t i = 0; i < 4; ++i) {
+      device.points[i].step_seconds *= 5 - static_cast<double>(i);
+    }
   }
   const auto split = SplitBatch(devices, 96);
   ASSERT_TRUE(calm.ok() && split.ok()) << split.status();
