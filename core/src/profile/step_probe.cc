@@ -61,7 +61,6 @@ absl::StatusOr<std::unique_ptr<StepProbe>> StepProbe::Open(
   std::unique_ptr<StepProbe> probe(new StepProbe(f, RunState(f)));
   const absl::StatusOr<int64_t> evaluation = probe->MeasureEvaluation();
   FEDLB_RETURN_IF_ERROR(Annotate(evaluation.status(), kEvaluationFailed));
-  ReleaseCachedMemory();  // a run begins with steps
   // Two examples, because batch normalisation cannot do with one everywhere.
   FEDLB_RETURN_IF_ERROR(
       probe->RunSteps(std::min<int64_t>(2, probe->num_examples()), 1).status());
