@@ -52,7 +52,7 @@ static_assert(sizeof(Block) == PageMapping::kOwnerBytes);
 
 // Blocks come in 32 sizes per doubling, multiples of 64 bytes: 64, 128, …,
 // 2048, 2112, …, 4096, 4224, …. A tensor may get a block of one of the next
-// kReach sizes, of which it leaves an eighth unused at most.
+// kReach sizes, of which it leaves about an eighth unused at most.
 constexpr int kSizesPerDoubling = 32;
 constexpr int kNumSizes = 40 * kSizesPerDoubling;
 constexpr int kReach = kSizesPerDoubling / 8;
